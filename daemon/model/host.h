@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "model/pci-address.h"
+
+/*
+ * Host is a value: one reading of the machine, filled by probe/ and never changed afterwards. check/ and plan/ are pure
+ * functions of it. What could not be read is TRI_UNKNOWN, NULL or a *_known flag of false, and a check that needs it says
+ * "skip". All strings and arrays are owned by the Host.
+ */
+
+typedef enum Tri {
+        TRI_UNKNOWN = -1,
+        TRI_NO = 0,
+        TRI_YES = 1,
+} Tri;
+
+/* Class codes, upper 16 of 24 bits (PCI Code and ID Assignment Specification 1.11, section 1) */
+#define PCI_CLASS16_STORAGE_FIRST 0x0100
+#define PCI_CLASS16_IDE 0x0101
+#define PCI_CLASS16_SATA 0x0106
+#define PCI_CLASS16_SAS 0x0107
+#define PCI_CLASS16_NVME 0x0108
+#define PCI_CLASS16_MEMORY 0x0500
+#define PCI_CLASS16_HOST_BRIDGE 0x0600
+#define PCI_CLASS16_ISA_BRIDGE 0x0601
+#define PCI_CLASS16_PCI_BRIDGE 0x0604
+#define PCI_CLASS16_SMBUS 0x0c05
+
+typedef struct PciFunction {
+        PciAddress address;
+        PciAddress parent;      /* the bridge above it */
+        bool has_parent;        /* false: it sits on a root bus */
+        uint16_t vendor, device, subsystem_vendor, subsystem_device;
+        uint32_t class;         /* 24 bits: class, subclass, programming interface */
+        uint8_t revision;
+        int header_type;        /* 0 endpoint, 1 bridge, -1 not read */
+        int group;              /* IOMMU group number, -1 none */
+        int numa_node;          /* -1 none */
+        char *driver;           /* bound driver, NULL none */
+        char *driver_override;  /* NULL none */
+        char *port_path;        /* stable over bus renumbering: root bus, then device.function of each hop:
+                                   "0000:00/02.0/00.0" */
+        char *vendor_name, *device_name; /* from pci.ids; NULL unknown */
+        char *reset_method;     /* sysfs reset_method, "" when the file is empty, NULL when absent */
+        unsigned sriov_vfs;     /* virtual functions enabled now */
+        bool is_vf;             /* it is a virtual function itself */
+        bool has_serial;        /* PCIe Device Serial Number capability present */
+        uint64_t serial;
+        Tri config_dead;        /* config space reads all ones */
+} PciFunction;
+
+typedef enum RegionKind {
+        REGION_DIRECT,          /* RMRR, IVMD: bars assignment (drivers/iommu/iommu.c) */
+        REGION_DIRECT_RELAXABLE,
+        REGION_RESERVED,
+        REGION_MSI,
+        REGION_OTHER,
+} RegionKind;
+
+typedef struct ReservedRegion {
+        uint64_t start, end;    /* inclusive */
+        RegionKind kind;
+} ReservedRegion;
+
+typedef struct IommuGroup {
+        int number;
+        bool noiommu;           /* the group is named vfio-noiommu: no isolation at all */
+        PciAddress *members;    /* sorted */
+        size_t n_members;
+        ReservedRegion *regions;
+        size_t n_regions;
+} IommuGroup;
+
+/* How the host uses a disk. Every kind but DISK_USE_CONFIGURED is a use right now. */
+typedef enum DiskUseKind {
+        DISK_USE_MOUNT,
+        DISK_USE_SWAP,
+        DISK_USE_HOLDER,        /* dm, md, bcache ... on top of it */
+        DISK_USE_EXCLUSIVE,     /* open(O_EXCL) answered EBUSY and nothing above explains it */
+        DISK_USE_GUEST,         /* a disk of a guest's definition */
+        DISK_USE_CONFIGURED,    /* fstab, crypttab, resume=, root= name it */
+        _DISK_USE_MAX,
+} DiskUseKind;
+
+typedef struct DiskUse {
+        DiskUseKind kind;
+        bool boot;              /* /, /usr, /var, /boot, ESP, swap, resume=, crypttab or fstab depend on it */
+        char *chain;            /* for people: "sdb1 → md0 → /srv", ends with what uses it */
+} DiskUse;
+
+typedef struct Disk {
+        char *name;             /* kernel name: sda, nvme0n1 */
+        char *serial, *wwn, *model; /* NULL unknown */
+        uint64_t size;          /* bytes */
+        PciAddress controller;  /* nearest PCI function above it */
+        Tri exclusive;          /* TRI_YES: open(O_EXCL) succeeded; TRI_NO: EBUSY; unknown: not tried or other error */
+        DiskUse *uses;
+        size_t n_uses;
+} Disk;
+
+typedef enum GuestState {
+        GUEST_SHUT_OFF,
+        GUEST_RUNNING,
+        GUEST_PAUSED,
+        GUEST_OTHER,
+        _GUEST_STATE_MAX,
+} GuestState;
+
+/* One <hostdev type='pci'> of a guest, in the persistent or in the live definition. */
+typedef struct GuestDevice {
+        PciAddress address;
+        char *alias;            /* "ua-passthru-..." is ours; NULL none */
+        bool managed;
+        bool in_config, in_live;
+} GuestDevice;
+
+typedef struct Guest {
+        char *name, *uuid;
+        GuestState state;
+        bool persistent;
+        Tri managed_save;       /* a managed-save image exists */
+        GuestDevice *devices;
+        size_t n_devices;
+        char **disk_sources;    /* host paths of its <disk>s, n_disk_sources of them */
+        size_t n_disk_sources;
+} Guest;
+
+/* Our own record: one controller that belongs to a guest (from the assignment store). */
+typedef struct Assigned {
+        PciAddress address;
+        char *guest;
+        char *host_driver;      /* bound before the assignment; NULL none */
+        char *port_path;
+        uint16_t vendor, device, subsystem_vendor, subsystem_device;
+        uint32_t class;
+        uint8_t revision;
+        bool has_serial;
+        uint64_t serial;
+        PciAddress *group_members; /* the group at assign time, sorted */
+        size_t n_group_members;
+        char **disk_serials;
+        size_t n_disk_serials;
+} Assigned;
+
+typedef struct Host {
+        PciFunction *functions; /* sorted by address */
+        size_t n_functions;
+        IommuGroup *groups;     /* sorted by number */
+        size_t n_groups;
+        Disk *disks;            /* sorted by name */
+        size_t n_disks;
+        Guest *guests;          /* sorted by name */
+        size_t n_guests;
+        Assigned *assigned;     /* sorted by address */
+        size_t n_assigned;
+
+        bool guests_known;      /* libvirt (or a recording) answered; false: guests are not known */
+        char *guests_problem;   /* why not, for people; NULL when known or simply no libvirt there */
+        bool uses_known;        /* mounts, swaps and holders could be read */
+        char *architecture;     /* uname -m; NULL unknown */
+        char *command_line;     /* /proc/cmdline; NULL unknown */
+        char *boot_id;          /* NULL unknown */
+        char **iommu_units;     /* names below /sys/class/iommu */
+        size_t n_iommu_units;
+        Tri iommu_class_known;  /* TRI_YES: /sys/class/iommu could be read */
+        Tri firmware_iommu;     /* a DMAR or IVRS table is there */
+        Tri vfio_pci;           /* module or built-in for the running kernel */
+        Tri vfio_noiommu;       /* vfio.enable_unsafe_noiommu_mode */
+} Host;
+
+Host *host_new(void); /* NULL: out of memory */
+Host *host_free(Host *h);
+DEFINE_CLEANUP(Host *, host_free)
+
+/* Destructors of one element's contents, for probes that build arrays. */
+void pci_function_clear(PciFunction *f);
+void iommu_group_clear(IommuGroup *g);
+void disk_clear(Disk *d);
+void guest_clear(Guest *g);
+void assigned_clear(Assigned *a);
+
+/* Sorts the arrays as documented above; every probe run ends with it. */
+void host_sort(Host *h);
+
+/* Look-ups; NULL when there is none. */
+const PciFunction *host_find_function(const Host *h, const PciAddress *a);
+const IommuGroup *host_find_group(const Host *h, int number);
+const IommuGroup *host_group_of(const Host *h, const PciAddress *a);
+const Guest *host_find_guest(const Host *h, const char *name);
+const Assigned *host_find_assigned(const Host *h, const PciAddress *a);
+/* The guest whose definition (config or live) holds the address, and the device in it (ret_device may be NULL). */
+const Guest *host_guest_with_device(const Host *h, const PciAddress *a, const GuestDevice **ret_device);
+
+/* Mass storage, header type 0 (or unknown): class 0x01xx. */
+bool pci_function_is_controller(const PciFunction *f);
+bool pci_function_is_bridge(const PciFunction *f);
+/* Drivers that leave a group viable: none, vfio-*, pci-stub, pcieport
+ * (.driver_managed_dma, drivers/iommu/iommu.c iommu_device_use_default_domain). */
+bool pci_driver_is_vfio_safe(const char *driver);
+/* Any vfio driver, e.g. vfio-pci. */
+bool pci_driver_is_vfio(const char *driver);
+/* "sata", "sas", "nvme", "ide", "raid", "scsi", "storage" */
+const char *pci_function_kind(const PciFunction *f);
+/* "Vendor Device" or the ids; newly allocated, NULL when out of memory. */
+char *pci_function_model(const PciFunction *f);
+/* Every endpoint of the group is on a driver that leaves it viable, or is itself a storage controller of `also` (the set that
+ * would be bound). TRI_UNKNOWN without a group. */
+Tri host_group_isolated(const Host *h, const PciFunction *f, const PciAddress *also, size_t n_also);
+
+/* First tier of identity: port path, ids, class, revision, PCIe serial and the group's membership. True when f is still what
+ * a records; else *ret_why (may be NULL) tells the first difference in words (newly allocated). */
+bool assigned_matches(const Assigned *a, const Host *h, const PciFunction *f, char **ret_why);
+
+const char *disk_use_kind_to_string(DiskUseKind k);
+const char *guest_state_to_string(GuestState s);

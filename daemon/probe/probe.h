@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "base/error.h"
+#include "model/host.h"
+
+/*
+ * Fills a Host, read-only, from the live machine or from any directory laid out like /. One file per source.
+ * Nothing is woken: no disk is opened but by probe_exclusive, which is asked for by name.
+ */
+
+typedef enum ProbeFlags {
+        PROBE_LIVE = 1 << 0,      /* the root is this machine: libvirt may be asked, disks opened, /proc/PID read */
+        PROBE_EXCLUSIVE = 1 << 1, /* try open(O_RDONLY|O_EXCL|O_NONBLOCK) on each whole disk behind a controller (needs PROBE_LIVE) */
+        PROBE_GUESTS = 1 << 2,    /* ask libvirt (PROBE_LIVE), or read etc/libvirt/qemu/ *.xml below the root */
+} ProbeFlags;
+
+/* root: AT_FDCWD for the live machine, else a directory fd. sysroot: the same directory's path for libraries that want one,
+ * NULL for the live machine. 0 or -errno. Missing parts are no error: they stay unknown in the Host. */
+int probe_host(int root, const char *sysroot, ProbeFlags flags, Host **ret, Error **e);
+
+/* The single sources, in the order probe_host calls them. Each adds to h. */
+int probe_pci(Host *h, int root, const char *sysroot, Error **e);    /* functions, bridges, drivers, names, serial */
+int probe_iommu(Host *h, int root, Error **e);                       /* groups, reserved regions, units, firmware tables */
+int probe_system(Host *h, int root, bool live, Error **e);           /* command line, modules, parameters, architecture, boot id */
+int probe_block(Host *h, int root, bool live, bool exclusive, Error **e); /* disks, sizes, serials, holders */
+int probe_mounts(Host *h, int root, bool live, Error **e);           /* mounts of every namespace, swap, fstab, crypttab, resume= */
+int probe_guests(Host *h, int root, bool live, Error **e);           /* domains, their host devices and disks */
+int probe_assigned(Host *h, int root, Error **e);                    /* /etc/passthru/assignments.d */
+
+/* One domain's XML (libvirt's own or from a file) into g: name, uuid, host devices, disk sources. `live` tells which definition
+ * it is. Hostile input gives -EINVAL and a message. */
+int guest_from_xml(const char *xml, bool live, Guest *g, Error **e);
