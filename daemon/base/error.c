@@ -80,11 +80,11 @@ json_t *error_to_json(const Error *e) {
 }
 
 int error_from_json(const json_t *j, Error **e) {
-        const char *name = NULL, *message = NULL, *remedy = NULL;
-        int code = 0;
+        const char *message = json_string_value(json_object_get(j, "message"));
+        json_int_t code = json_integer_value(json_object_get(j, "code"));
 
-        if (json_unpack((json_t *) j, "{s:i, s?s?, s:s, s?s?}", "code", &code, "name", &name, "message", &message, "remedy",
-                        &remedy) < 0)
+        if (!message || code <= 0 || code > 4095)
                 return error_set(e, EPROTO, "an error arrived that cannot be read");
-        return error_set_full(e, code, name, remedy, "%s", message);
+        return error_set_full(e, (int) code, json_string_value(json_object_get(j, "name")),
+                              json_string_value(json_object_get(j, "remedy")), "%s", message);
 }

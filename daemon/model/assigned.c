@@ -224,7 +224,7 @@ static int read_serials(const json_t *array, Assigned *a) {
 }
 
 static int assigned_fill(const json_t *j, Assigned *a, Error **e) {
-        const char *address = NULL, *guest = NULL, *driver = NULL, *path = NULL;
+        const char *address = NULL, *guest = NULL;
         int version = 0, r;
 
         if (json_unpack((json_t *) j, "{s:i}", "version", &version) < 0)
@@ -232,12 +232,12 @@ static int assigned_fill(const json_t *j, Assigned *a, Error **e) {
         if (version != ASSIGNED_VERSION)
                 return error_set_full(e, EINVAL, "version", "Use the version of passthru that wrote it.",
                                       "an assignment of version %d, but only version %d is known", version, ASSIGNED_VERSION);
-        if (json_unpack((json_t *) j, "{s:s, s:s, s?s?, s?s?}", "address", &address, "guest", &guest, "host_driver", &driver,
-                        "port_path", &path) < 0 ||
+        if (json_unpack((json_t *) j, "{s:s, s:s}", "address", &address, "guest", &guest) < 0 ||
             pci_address_parse(address, &a->address) < 0 || !*guest)
                 return error_set(e, EINVAL, "an assignment without a usable address and guest");
-        if ((r = copy_string(&a->guest, guest)) < 0 || (r = copy_string(&a->host_driver, driver)) < 0 ||
-            (r = copy_string(&a->port_path, path)) < 0)
+        if ((r = copy_string(&a->guest, guest)) < 0 ||
+            (r = copy_string(&a->host_driver, json_string_value(json_object_get(j, "host_driver")))) < 0 ||
+            (r = copy_string(&a->port_path, json_string_value(json_object_get(j, "port_path")))) < 0)
                 return error_oom(e);
         if (read_ids(j, a) < 0)
                 return error_set(e, EINVAL, "the assignment of %s lacks usable ids", address);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+
+typedef struct Scratch {
+        char path[64];
+        int fd;
+} Scratch;
+
+static int scratch_make(void **state) {
+        Scratch *s = calloc(1, sizeof *s);
+
+        strcpy(s->path, "/tmp/passthru-file-XXXXXX");
+        assert_non_null(mkdtemp(s->path));
+        s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(s->fd >= 0);
+        *state = s;
+        return 0;
+}
+
+static int scratch_remove(void **state) {
+        Scratch *s = *state;
+        char command[96];
+
+        (void) snprintf(command, sizeof command, "rm -rf %s", s->path);
+        assert_int_equal(system(command), 0);
+        close(s->fd);
+        free(s);
+        return 0;
+}
+
+static void put(Scratch *s, const char *name, const char *data) {
+        assert_int_equal(file_replace(s->fd, name, data, strlen(data), 0644), 0);
+}
+
+static void reads_attributes_without_their_newline(void **state) {
+        Scratch *s = *state;
+        _cleanup_free_ char *value = NULL;
+        unsigned long long n;
+
+        put(s, "vendor", "0x8086\n");
+        put(s, "empty", "");
+        put(s, "junk", "12x\n");
+        put(s, "negative", "-1\n");
+        assert_int_equal(attr_read(s->fd, "vendor", &value), 0);
+        assert_string_equal(value, "0x8086");
+        assert_int_equal(attr_read_u64(s->fd, "vendor", &n), 0);
+        assert_int_equal(n, 0x8086);
+        assert_int_equal(attr_read_u64(s->fd, "empty", &n), -EINVAL);
+        assert_int_equal(attr_read_u64(s->fd, "junk", &n), -EINVAL);
+        assert_int_equal(attr_read_u64(s->fd, "negative", &n), -EINVAL);
+        assert_int_equal(attr_read_u64(s->fd, "absent", &n), -ENOENT);
+}
+
+static void stays_inside_the_root(void **state) {
+        Scratch *s = *state;
+        _cleanup_free_ char *value = NULL, *path = NULL, *name = NULL;
+
+        put(s, "inside", "inside\n");
+        assert_int_equal(symlinkat("/inside", s->fd, "absolute"), 0);
+        assert_int_equal(symlinkat("/etc/passwd", s->fd, "escape"), 0);
+        assert_int_equal(symlinkat("../../../../etc/passwd", s->fd, "climb"), 0);
+        assert_int_equal(attr_read(s->fd, "absolute", &value), 0);
+        assert_string_equal(value, "inside");
+        assert_int_equal(file_open(s->fd, "escape", O_RDONLY), -ENOENT);
+        assert_int_equal(file_open(s->fd, "climb", O_RDONLY), -ENOENT);
+        assert_int_equal(path_resolve(s->fd, "absolute", &path), 0);
+        assert_string_equal(path, "/inside");
+        assert_int_equal(link_read_name(s->fd, "climb", &name), 0);
+        assert_string_equal(name, "passwd");
+}
+
+static void replaces_a_file_whole_or_not_at_all(void **state) {
+        Scratch *s = *state;
+        _cleanup_free_ char *value = NULL;
+        static char big[64 * 1024];
+        struct rlimit old, small;
+        struct stat st;
+
+        put(s, "file", "old");
+        memset(big, 'x', sizeof big);
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+        small = (struct rlimit) { .rlim_cur = 4096, .rlim_max = old.rlim_max };
+        assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        int r = file_replace(s->fd, "file", big, sizeof big, 0600);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_int_equal(r, -EFBIG);
+        assert_int_equal(attr_read(s->fd, "file", &value), 0);
+        assert_string_equal(value, "old");
+        assert_false(file_exists(s->fd, ".file.new"));
+
+        assert_int_equal(file_replace(s->fd, "file", "new", 3, 0600), 0);
+        assert_int_equal(fstatat(s->fd, "file", &st, 0), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        assert_int_equal(st.st_size, 3);
+        assert_int_equal(file_remove(s->fd, "file"), 0);
+        assert_int_equal(file_remove(s->fd, "file"), -ENOENT);
+}
+
+static void refuses_endless_files(void **state) {
+        char *value = NULL;
+
+        (void) state;
+        assert_int_equal(file_read(AT_FDCWD, "/dev/zero", &value, NULL), -E2BIG);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(reads_attributes_without_their_newline, scratch_make, scratch_remove),
+                cmocka_unit_test_setup_teardown(stays_inside_the_root, scratch_make, scratch_remove),
+                cmocka_unit_test_setup_teardown(replaces_a_file_whole_or_not_at_all, scratch_make, scratch_remove),
+                cmocka_unit_test(refuses_endless_files),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
