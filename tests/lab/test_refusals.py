@@ -1,0 +1,147 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What assign must refuse, each with object, reason and remedy, each leaving the host as it was; and groups."""
+import installed
+import l2
+import mainjob
+import tap
+from lab import Lab
+from tap import Tap
+
+suite = Tap()
+HBA, GUEST = mainjob.CONTROLLER, mainjob.GUEST
+
+
+def in_use(lab, prepare, cleanup, *words):
+    """With the disk in use as prepared, assign is refused, and the use goes on working (checked by cleanup's success)."""
+    lab.run(prepare, timeout=60)
+    try:
+        installed.refused(lab, ['assign', HBA, GUEST, '--yes'], *words)
+    finally:
+        lab.run(cleanup, timeout=60)
+
+
+@suite.case
+def mounted_disk(lab):
+    """refused: a mounted disk"""
+    disk = installed.node_of_disk(lab, 'hba-a')
+    in_use(lab, f'mke2fs -q -F -t ext4 {disk} && mkdir -p /srv/pool && mount {disk} /srv/pool && echo x > /srv/pool/file',
+           'sync; grep -qx x /srv/pool/file && umount /srv/pool && rmdir /srv/pool', disk[5:], '/srv/pool', 'umount')
+
+
+@suite.case
+def mounted_elsewhere(lab):
+    """refused: a disk mounted only in another mount namespace"""
+    disk = installed.node_of_disk(lab, 'hba-b')
+    in_use(lab, f'mke2fs -q -F -t ext4 {disk} && mkdir -p /srv/hidden && '
+                f'(setsid unshare -m sh -c "mount {disk} /srv/hidden && echo ready > /run/hidden && exec sleep 600" '
+                '> /dev/null 2>&1 < /dev/null & echo $! > /run/hidden.pid); '
+                'for i in $(seq 50); do [ -e /run/hidden ] && break; sleep 0.2; done; '
+                f'[ -e /run/hidden ] && ! grep -q {disk} /proc/self/mountinfo',
+           'pkill -x -f "sleep 600"; rm -f /run/hidden /run/hidden.pid; sleep 1; rmdir /srv/hidden', disk[5:], '/srv/hidden')
+
+
+@suite.case
+def swap(lab):
+    """refused: swap"""
+    disk = installed.node_of_disk(lab, 'hba-a')
+    in_use(lab, f'mkswap -q {disk} && swapon {disk}', f'grep -q ^{disk} /proc/swaps && swapoff {disk}', disk[5:], 'swap')
+
+
+@suite.case
+def mapped(lab):
+    """refused: a device-mapper holder"""
+    disk = installed.node_of_disk(lab, 'hba-b')
+    in_use(lab, f'echo "0 2048 linear {disk} 0" | dmsetup create labmap',
+           'dmsetup status labmap && dmsetup remove labmap', disk[5:], 'dm')
+
+
+@suite.case
+def opened(lab):
+    """refused: a disk that a process has open, found at the last moment"""
+    disk = installed.node_of_disk(lab, 'hba-a')
+    in_use(lab, f'(setsid sleep 601 3<>{disk} > /dev/null 2>&1 < /dev/null &)', 'pkill -x -f "sleep 601"', disk[5:], 'sleep')
+
+
+@suite.case
+def onboard(lab):
+    """refused: 00:1f.2, whose group holds the LPC bridge and the SMBus"""
+    installed.refused(lab, ['assign', '0000:00:1f.2', GUEST, '--yes'], '0000:00:1f.0', '0000:00:1f.3')
+
+
+@suite.case
+def behind_a_bridge(lab):
+    """refused: one of two controllers behind a PCI bridge"""
+    one, two = (installed.address_of_disk(lab, d) for d in ('conv1-a', 'conv2-a'))
+    installed.refused(lab, ['assign', one, GUEST, '--yes'], one, two)
+
+
+@suite.case
+def root_disk(lab):
+    """refused: the controller of the root disk"""
+    _, out = lab.run('realpath /sys/block/$(lsblk -no PKNAME $(findmnt -no SOURCE /) | head -1; '
+                     'true)/ 2>/dev/null; lsblk -dno NAME $(findmnt -no SOURCE /)')
+    _, path = lab.run(f'realpath /sys/block/{out.split()[-1]}')
+    address = [p for p in path.strip().split('/') if p.count(':') == 2 and '.' in p][-1]
+    installed.refused(lab, ['assign', address, GUEST, '--yes'], address, '/')
+
+
+@suite.case
+def bad_addresses(lab):
+    """refused: malformed, absent, NIC and bridge addresses"""
+    nic, bridge = installed.addresses_of_class(lab, '0200')[0], installed.addresses_of_class(lab, '0604')[0]
+    for text in ('03:00', '0000:03:00.8', '0000:03:00.0;reboot', ''):
+        installed.refused(lab, ['assign', text, GUEST, '--yes'], status=2)
+    installed.refused(lab, ['assign', '0000:7f:00.0', GUEST, '--yes'], '0000:7f:00.0', 'passthructl list')
+    installed.refused(lab, ['assign', nic, GUEST, '--yes'], nic, 'storage controller')
+    installed.refused(lab, ['assign', bridge, GUEST, '--yes'], bridge, 'storage controller')
+    installed.refused(lab, ['assign', HBA, 'nosuchguest', '--yes'], 'nosuchguest', GUEST)
+
+
+@suite.case
+def others_controller(lab):
+    """refused: a controller that another guest has"""
+    l2.define_guest(lab, 'other', stay=True)
+    lab.write('/tmp/hostdev.xml', l2.hostdev(HBA))
+    lab.run('virsh attach-device other /tmp/hostdev.xml --config')
+    try:
+        installed.refused(lab, ['assign', HBA, GUEST, '--yes'], HBA, 'other')
+    finally:
+        lab.run('virsh undefine other')
+
+
+@suite.case
+def running_guest(lab):
+    """refused for now: a running guest"""
+    guest = l2.Guest(lab, GUEST)
+    guest.start()
+    try:
+        installed.refused(lab, ['assign', HBA, GUEST, '--yes'], GUEST, 'running')
+    finally:
+        guest.destroy()
+
+
+@suite.case
+def group_of_two(lab):
+    """two controllers of one group are assigned together; one alone is refused"""
+    one, two = (installed.address_of_disk(lab, d) for d in ('twin1-a', 'twin2-a'))
+    before = installed.snapshot(lab, 'group')
+    installed.refused(lab, ['assign', one, GUEST, '--yes'], two)
+    installed.must(lab, 'assign', one, two, GUEST, '--yes')
+    tap.equal([installed.driver(lab, a) for a in (one, two)], ['vfio-pci'] * 2, 'drivers')
+    _, xml = lab.run(f'virsh dumpxml --inactive {GUEST} | grep -c "ua-passthru-"')
+    tap.equal(xml.strip(), '2', 'host devices in the guest')
+    installed.must(lab, 'release', one, two, '--yes')
+    installed.wait_for_serials(lab, [lab.disks[d].serial for d in ('twin1-a', 'twin2-a')])
+    installed.same(lab, before)
+
+
+def main():
+    with Lab(name='refusals', topology='default') as lab:
+        installed.install(lab)
+        l2.define_guest(lab, GUEST, stay=True)
+        suite.run(lab)
+
+
+if __name__ == '__main__':
+    main()
