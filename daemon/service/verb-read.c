@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verbs that only look: list, show, status, preflight, plan. */
+#include "service/verb.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "check/check.h"
+#include "model/controller.h"
+#include "plan/plan.h"
+#include "probe/probe.h"
+#include "service/request.h"
+
+/* Without PROBE_EXCLUSIVE no disk is opened, so that `list` wakes none. */
+#define PROBE_LOOK (PROBE_LIVE | PROBE_GUESTS)
+
+static int answer_result(Answer *a, json_t *result, Error **e) {
+        if (!result)
+                return error_oom(e);
+        a->result = result;
+        return 0;
+}
+
+static int run_list(const json_t *request, Answer *a, Error **e) {
+        _cleanup_(host_freep) Host *h = NULL;
+
+        (void) request;
+        int r = probe_host(AT_FDCWD, NULL, PROBE_LOOK, &h, e);
+        return r < 0 ? r : answer_result(a, host_list_to_json(h), e);
+}
+
+static int run_status(const json_t *request, Answer *a, Error **e) {
+        _cleanup_(host_freep) Host *h = NULL;
+
+        (void) request;
+        int r = probe_host(AT_FDCWD, NULL, PROBE_LOOK, &h, e);
+        return r < 0 ? r : answer_result(a, host_status_to_json(h), e);
+}
+
+static int run_show(const json_t *request, Answer *a, Error **e) {
+        _cleanup_(host_freep) Host *h = NULL;
+        const PciFunction *f = NULL;
+        PciAddress address;
+
+        int r = request_address(json_string_value(json_object_get(request, "address")), &address, e);
+        if (r < 0)
+                return r;
+        r = probe_host(AT_FDCWD, NULL, PROBE_LOOK, &h, e);
+        if (r < 0)
+                return r;
+        r = check_address(h, &address, &f, e);
+        return r < 0 ? r : answer_result(a, controller_show_to_json(h, f), e);
+}
+
+static int run_preflight(const json_t *request, Answer *a, Error **e) {
+        _cleanup_(host_freep) Host *h = NULL;
+        _cleanup_findings_ FindingList findings = {};
+        _cleanup_free_ PciAddress *addresses = NULL;
+        size_t n = 0;
+
+        int r = request_addresses_from_json(json_object_get(request, "addresses"), &addresses, &n, e);
+        if (r < 0)
+                return r;
+        r = probe_host(AT_FDCWD, NULL, PROBE_LOOK | PROBE_EXCLUSIVE, &h, e);
+        if (r < 0)
+                return r;
+        r = check_preflight(h, addresses, n, json_string_value(json_object_get(request, "guest")), &findings, e);
+        return r < 0 ? r : answer_result(a, finding_list_to_json(&findings), e);
+}
+
+static int run_plan(const json_t *request, Answer *a, Error **e) {
+        _cleanup_(plan_request_clear) PlanRequest q = {};
+        _cleanup_findings_ FindingList findings = {};
+        _cleanup_(plan_freep) Plan *p = NULL;
+        _cleanup_(host_freep) Host *h = NULL;
+
+        int r = plan_request_from_json(request, &q, e);
+        if (r < 0)
+                return r;
+        r = probe_host(AT_FDCWD, NULL, request_probe_flags(&q), &h, e);
+        if (r < 0)
+                return r;
+        r = plan_make(h, &q, &p, &findings, e);
+        a->findings = finding_list_to_json(&findings);
+        return r < 0 ? r : answer_result(a, plan_to_json(p), e);
+}
+
+const Verb verb_list = { .name = "list", .deadline = 60, .run = run_list };
+const Verb verb_show = { .name = "show", .deadline = 60, .run = run_show };
+const Verb verb_status = { .name = "status", .deadline = 60, .run = run_status };
+const Verb verb_preflight = { .name = "preflight", .deadline = 60, .run = run_preflight };
+const Verb verb_plan = { .name = "plan", .deadline = 60, .run = run_plan };

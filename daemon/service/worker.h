@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "service/verb.h"
+
+/* The daemon's side of workers: start, follow, and give up on them. Nothing here blocks. */
+
+typedef struct Worker Worker;
+
+typedef struct WorkerSet {
+        sd_event *event;
+        Worker *first;
+        size_t n; /* processes that exist, those given up on but stuck in the kernel included */
+} WorkerSet;
+
+/* How a worker ended. Exactly one of result and error is set. */
+typedef struct WorkerOutcome {
+        json_t *result;
+        const Error *error;
+        json_t *findings; /* or NULL */
+        bool lost; /* it ended without an answer: what it was changing is unknown */
+} WorkerOutcome;
+
+typedef struct WorkerHandler {
+        void (*progress)(void *userdata, unsigned step, unsigned total, const char *text); /* may be NULL */
+        void (*hung)(void *userdata); /* its deadline passed, it goes on: once, only for verbs that change the host */
+        void (*done)(void *userdata, const WorkerOutcome *o); /* once; userdata is not used afterwards */
+} WorkerHandler;
+
+/* request is not kept. On success done() will be called, from the event loop. */
+int worker_start(WorkerSet *set, const Verb *v, const json_t *request, const WorkerHandler *h, void *userdata,
+                 Error **e);
+/* True while a process of that verb exists. */
+bool worker_set_has(const WorkerSet *set, const Verb *v);
+/* At the end of the daemon: no more callbacks. Readers are killed; those that change the host go on alone. */
+void worker_set_clear(WorkerSet *set);
