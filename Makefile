@@ -16,9 +16,12 @@ DESTDIR ?=
 BUILD ?= build
 PACKAGES := libpci libudev libvirt libsystemd blkid mount libkmod jansson smartcols libxml-2.0
 
-CC ?= gcc
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef
+# V=1 shows the commands
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)  $@')
+
 ifdef SANITIZE
 CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS += -fsanitize=address,undefined
@@ -42,29 +45,111 @@ TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test-*.c))
 HELPERS := $(wildcard tests/unit/support*.c)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
+LAB := tests/lab
+
 .PHONY: all
 all: $(BUILD)/passthrud $(BUILD)/passthructl
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libcore.a: $(call objects,$(CORE))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/passthrud: $(call objects,$(SERVICE) $(APPLY)) $(BUILD)/libcore.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
 $(BUILD)/passthructl: $(call objects,$(CLI)) $(BUILD)/libcore.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(HELPERS) $(APPLY)) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS) -lcmocka
 
 .PHONY: units-built
 units-built: $(addprefix $(BUILD)/unit/,$(TESTS))
+
+# -- tests ---------------------------------------------------------------------------------------------------------------
+
+.PHONY: deps
+deps:
+	@tests/deps
+
+# The unit tests run under AddressSanitizer and UndefinedBehaviorSanitizer, the lab runs what users install.
+.PHONY: check
+check: deps
+	@echo "Building the program and its unit tests (with sanitizers)"
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan SANITIZE=1 units-built
+	@tests/run-tests $(foreach t,$(TESTS),unit=$(BUILD)/asan/unit/$(t)) \
+		$(foreach t,$(sort $(wildcard $(LAB)/test_*.py)),lab=$(t))
+
+.PHONY: check-unit
+check-unit:
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan SANITIZE=1 units-built
+	@tests/run-tests $(foreach t,$(TESTS),unit=$(BUILD)/asan/unit/$(t))
+
+# Everything with the full counts of the acceptance lists.
+.PHONY: check-all
+check-all: export PASSTHRU_FULL := 1
+check-all: check
+
+.PHONY: demo
+demo: deps
+	@echo "Building passthru"
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
+	@$(LAB)/demo.py
+
+.PHONY: lab
+lab: deps
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
+	@$(LAB)/shell
+
+# -- installation --------------------------------------------------------------------------------------------------------
+
+substitute = sed -e 's|@sbindir@|$(sbindir)|g' -e 's|@bindir@|$(bindir)|g'
+
+.PHONY: install
+install: all
+	install -D -m 0755 $(BUILD)/passthrud $(DESTDIR)$(sbindir)/passthrud
+	install -D -m 0755 $(BUILD)/passthructl $(DESTDIR)$(bindir)/passthructl
+	install -d $(DESTDIR)$(unitdir) $(DESTDIR)$(dbusdir)/system.d $(DESTDIR)/usr/share/dbus-1/system-services
+	$(substitute) units/passthrud.service.in > $(DESTDIR)$(unitdir)/passthrud.service
+	$(substitute) units/org.passthru1.service.in > $(DESTDIR)/usr/share/dbus-1/system-services/org.passthru1.service
+	install -m 0644 units/org.passthru1.conf $(DESTDIR)$(dbusdir)/system.d/org.passthru1.conf
+ifneq ($(shell command -v scdoc),)
+	install -d $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man8
+	scdoc < docs/passthructl.1.scd > $(DESTDIR)$(mandir)/man1/passthructl.1
+	scdoc < docs/passthrud.8.scd > $(DESTDIR)$(mandir)/man8/passthrud.8
+endif
+	@[ -n "$(DESTDIR)" ] || echo "Installed. Start it with: systemctl daemon-reload && systemctl enable --now passthrud"
+
+# Leaves the assignments and the journal: they say whose the controllers are. The README tells how to remove them.
+.PHONY: uninstall
+uninstall:
+	rm -f $(DESTDIR)$(sbindir)/passthrud $(DESTDIR)$(bindir)/passthructl
+	rm -f $(DESTDIR)$(unitdir)/passthrud.service $(DESTDIR)$(dbusdir)/system.d/org.passthru1.conf
+	rm -f $(DESTDIR)/usr/share/dbus-1/system-services/org.passthru1.service
+	rm -f $(DESTDIR)$(mandir)/man1/passthructl.1 $(DESTDIR)$(mandir)/man8/passthrud.8
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: help
+help:
+	@echo 'all         build passthrud and passthructl'
+	@echo 'demo        assign a SATA controller to a guest in a virtual machine, packages included'
+	@echo 'check       all tests, packages included; check-unit: the unit tests alone; check-all: the full counts'
+	@echo 'lab         a shell in the emulated host with passthru installed'
+	@echo 'install     to DESTDIR, prefix=$(prefix); uninstall takes it away again'
 
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
