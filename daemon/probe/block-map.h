@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "model/host.h"
+
+/* The block devices of /sys/class/block and how they stand on one another; inside probe/ only. */
+
+typedef struct BlockNode {
+        char *name;
+        char *path;           /* resolved sysfs path, "/sys/devices/..." */
+        char *whole;          /* a partition's disk; NULL for others */
+        unsigned major, minor;
+} BlockNode;
+
+typedef struct BlockMap {
+        BlockNode *nodes;
+        size_t n;
+} BlockMap;
+
+void block_map_clear(BlockMap *m);
+int block_map_read(int root, BlockMap *ret);
+const BlockNode *block_map_find(const BlockMap *m, const char *name);
+
+/* Called for the disk, its partitions, and what holds any of them, to the top. chain: "sdb1 → md0". Return < 0 to stop. */
+typedef int (*BlockVisitor)(void *userdata, const BlockNode *node, const char *chain, bool held);
+int block_walk(const BlockMap *m, int root, const char *disk, BlockVisitor visit, void *userdata);
+
+/* Adds a use unless the same chain is there already; one that bears on the boot wins. */
+int disk_add_use(Disk *d, DiskUseKind kind, bool boot, const char *format, ...) _printf_(4, 5);

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Whole disks behind PCI functions, and what the kernel has put on top of them. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/file.h"
+#include "probe/block-map.h"
+#include "probe/probe.h"
+
+static bool controller_of_path(const char *path, PciAddress *ret) {
+        _cleanup_free_ char *copy = strdup(path);
+        char *save = NULL;
+        bool found = false;
+        PciAddress a;
+
+        for (char *part = copy ? strtok_r(copy, "/", &save) : NULL; part; part = strtok_r(NULL, "/", &save))
+                if (pci_address_parse(part, &a) >= 0) {
+                        *ret = a;
+                        found = true;
+                }
+        return found;
+}
+
+/* The head of a multipath NVMe subsystem is a virtual device; its paths name the controllers (drivers/nvme/host/multipath.c).
+ * One controller is found here: any of them. */
+static bool controller_of_head(int root, const char *path, PciAddress *ret) {
+        _cleanup_free_ char *subsystem = NULL;
+        const struct dirent *entry;
+        const char *slash = strrchr(path, '/');
+
+        if (!slash || !strstr(path, "/nvme-subsystem/"))
+                return false;
+        subsystem = strndup(path, (size_t) (slash - path));
+        _cleanup_closedir_ DIR *d = subsystem ? dir_stream(root, subsystem) : NULL;
+        while (d && (entry = readdir(d))) {
+                _cleanup_free_ char *link = NULL, *resolved = NULL;
+                if (strncmp(entry->d_name, "nvme", 4) != 0 || asprintf(&link, "/sys/class/nvme/%s", entry->d_name) < 0)
+                        continue;
+                if (path_resolve(root, link, &resolved) >= 0 && controller_of_path(resolved, ret))
+                        return true;
+        }
+        return false;
+}
+
+static void trimmed(char **ret, const char *s) {
+        size_t n;
+
+        if (!s || *ret)
+                return;
+        s += strspn(s, " \t");
+        n = strlen(s);
+        while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t'))
+                n--;
+        if (n > 0)
+                *ret = strndup(s, n);
+}
+
+static void read_attr(int root, const BlockNode *node, const char *name, char **ret) {
+        _cleanup_free_ char *path = NULL, *value = NULL;
+
+        if (asprintf(&path, "%s/%s", node->path, name) >= 0 && attr_read(root, path, &value) >= 0)
+                trimmed(ret, value);
+}
+
+/* One property of udev's database, which is a text file under any root. */
+static void read_property(char **ret, const char *database, const char *key) {
+        _cleanup_free_ char *needle = NULL, *value = NULL;
+
+        if (!database || asprintf(&needle, "\nE:%s=", key) < 0)
+                return;
+        const char *found = strstr(database, needle);
+        if (!found)
+                return;
+        found += strlen(needle);
+        value = strndup(found, strcspn(found, "\n"));
+        trimmed(ret, value);
+}
+
+/* SCSI Primary Commands 4, section 7.8.18 (unit serial number page): four bytes of header, then text. */
+static void read_vpd_serial(int root, const BlockNode *node, char **ret) {
+        _cleanup_free_ char *path = NULL, *page = NULL;
+        size_t size;
+
+        if (*ret || asprintf(&path, "%s/device/vpd_pg80", node->path) < 0 || file_read(root, path, &page, &size) < 0 || size < 5)
+                return;
+        trimmed(ret, page + 4);
+}
+
+/* What udev has read from the disk when it came; no disk is asked, so none is woken. */
+static void read_identity(Disk *d, int root, const BlockNode *node) {
+        _cleanup_free_ char *path = NULL, *database = NULL;
+
+        if (asprintf(&path, "/run/udev/data/b%u:%u", node->major, node->minor) >= 0)
+                (void) file_read(root, path, &database, NULL);
+        read_attr(root, node, "device/serial", &d->serial);
+        read_attr(root, node, "serial", &d->serial);
+        read_property(&d->serial, database, "ID_SCSI_SERIAL");
+        read_property(&d->serial, database, "ID_SERIAL_SHORT");
+        read_vpd_serial(root, node, &d->serial);
+        read_property(&d->wwn, database, "ID_WWN_WITH_EXTENSION");
+        read_property(&d->wwn, database, "ID_WWN");
+        read_attr(root, node, "wwid", &d->wwn);
+        read_property(&d->model, database, "ID_MODEL");
+        read_attr(root, node, "device/model", &d->model);
+}
+
+static int visit_holders(void *userdata, const BlockNode *node, const char *chain, bool held) {
+        (void) node;
+        return held ? disk_add_use(userdata, DISK_USE_HOLDER, false, "%s", chain) : 0;
+}
+
+static Tri open_exclusively(const char *name) {
+        _cleanup_free_ char *path = NULL;
+
+        if (asprintf(&path, "/dev/%s", name) < 0)
+                return TRI_UNKNOWN;
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+        return fd >= 0 ? TRI_YES : errno == EBUSY ? TRI_NO : TRI_UNKNOWN;
+}
+
+static int add_disk(Host *h, int root, const BlockMap *m, const BlockNode *node, const PciAddress *controller, bool exclusive) {
+        _cleanup_free_ char *size_path = NULL;
+        unsigned long long sectors = 0;
+        Disk d = { .controller = *controller, .exclusive = TRI_UNKNOWN };
+
+        if (asprintf(&size_path, "%s/size", node->path) < 0)
+                return -ENOMEM;
+        (void) attr_read_u64(root, size_path, &sectors);
+        d.size = sectors * 512; /* always 512-byte units: Documentation/ABI/stable/sysfs-block */
+        d.name = strdup(node->name);
+        read_identity(&d, root, node);
+        if (exclusive)
+                d.exclusive = open_exclusively(node->name);
+        int r = d.name ? block_walk(m, root, node->name, visit_holders, &d) : -ENOMEM;
+        Disk *more = r < 0 ? NULL : reallocarray(h->disks, h->n_disks + 1, sizeof *more);
+        if (!more) {
+                disk_clear(&d);
+                return r < 0 ? r : -ENOMEM;
+        }
+        h->disks = more;
+        more[h->n_disks++] = d;
+        return 0;
+}
+
+static int read_disks(Host *h, int root, const BlockMap *m, bool exclusive) {
+        for (size_t i = 0; i < m->n; i++) {
+                const BlockNode *node = &m->nodes[i];
+                PciAddress controller;
+                if (node->whole || (!controller_of_path(node->path, &controller) && !controller_of_head(root, node->path, &controller)))
+                        continue;
+                /* nvme0c0n1 is one path of a multipath head, without a node of its own */
+                if (node->major == 0 && node->minor == 0 && strncmp(node->name, "nvme", 4) == 0 && strchr(node->name + 4, 'c'))
+                        continue;
+                int r = add_disk(h, root, m, node, &controller, exclusive);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int probe_block(Host *h, int root, bool live, bool exclusive, Error **e) {
+        _cleanup_(block_map_clear) BlockMap m = {};
+
+        int r = block_map_read(root, &m);
+        if (r >= 0)
+                r = read_disks(h, root, &m, live && exclusive);
+        return r < 0 ? error_set(e, -r, "the disks cannot be read: %s", strerror(-r)) : 0;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guests that libvirt knows, running or not. */
+#include <errno.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "base/file.h"
+#include "probe/block-map.h"
+#include "probe/probe.h"
+
+#define URI "qemu:///system"
+#define FILES "/etc/libvirt/qemu"
+
+static void silent(void *userdata, virErrorPtr error) {
+        (void) userdata;
+        (void) error;
+}
+
+static int add_guest(Host *h, Guest *g) {
+        Guest *more = reallocarray(h->guests, h->n_guests + 1, sizeof *more);
+
+        if (!more) {
+                guest_clear(g);
+                return -ENOMEM;
+        }
+        h->guests = more;
+        more[h->n_guests++] = *g;
+        return 0;
+}
+
+static GuestState state_of(virDomainPtr domain) {
+        int state, reason;
+
+        if (virDomainGetState(domain, &state, &reason, 0) < 0)
+                return GUEST_OTHER;
+        switch (state) {
+        case VIR_DOMAIN_SHUTOFF:
+        case VIR_DOMAIN_CRASHED:
+                return GUEST_SHUT_OFF;
+        case VIR_DOMAIN_RUNNING:
+        case VIR_DOMAIN_BLOCKED:
+                return GUEST_RUNNING;
+        case VIR_DOMAIN_PAUSED:
+        case VIR_DOMAIN_PMSUSPENDED:
+                return GUEST_PAUSED;
+        default:
+                return GUEST_OTHER;
+        }
+}
+
+static int read_xml(virDomainPtr domain, bool live, Guest *g, Error **e) {
+        _cleanup_free_ char *xml = virDomainGetXMLDesc(domain, live ? 0 : VIR_DOMAIN_XML_INACTIVE);
+
+        /* A domain that was undefined since the list was made */
+        if (!xml)
+                return -ENOENT;
+        return guest_from_xml(xml, live, g, e);
+}
+
+static int read_domain(Host *h, virDomainPtr domain, Error **e) {
+        Guest g = { .managed_save = TRI_UNKNOWN };
+        int r = 0;
+
+        g.state = state_of(domain);
+        g.persistent = virDomainIsPersistent(domain) == 1;
+        int saved = virDomainHasManagedSaveImage(domain, 0);
+        g.managed_save = saved < 0 ? TRI_UNKNOWN : saved ? TRI_YES : TRI_NO;
+        if (g.persistent)
+                r = read_xml(domain, false, &g, e);
+        if (r >= 0 && virDomainIsActive(domain) == 1)
+                r = read_xml(domain, true, &g, e);
+        if (r < 0 || !g.name) {
+                guest_clear(&g);
+                return r == -ENOENT ? 0 : r;
+        }
+        return add_guest(h, &g) < 0 ? error_oom(e) : 0;
+}
+
+static int ask_libvirt(Host *h, Error **e) {
+        virDomainPtr *domains = NULL;
+        int r = 0;
+
+        virSetErrorFunc(NULL, silent);
+        virConnectPtr connection = virConnectOpenReadOnly(URI);
+        if (!connection) {
+                if (asprintf(&h->guests_problem, "libvirt cannot be reached at %s: %s", URI, virGetLastErrorMessage()) < 0)
+                        h->guests_problem = NULL;
+                return 0;
+        }
+        int n = virConnectListAllDomains(connection, &domains, 0);
+        if (n < 0 && asprintf(&h->guests_problem, "libvirt does not list its guests: %s", virGetLastErrorMessage()) < 0)
+                h->guests_problem = NULL;
+        for (int i = 0; i < n; i++) {
+                if (r >= 0)
+                        r = read_domain(h, domains[i], e);
+                (void) virDomainFree(domains[i]);
+        }
+        free(domains);
+        (void) virConnectClose(connection);
+        h->guests_known = n >= 0 && r >= 0;
+        return r;
+}
+
+/* Recordings: the persistent definitions as libvirt keeps them. */
+static int read_files(Host *h, int root, Error **e) {
+        _cleanup_closedir_ DIR *d = dir_stream(root, FILES);
+        const struct dirent *entry;
+
+        if (!d)
+                return 0;
+        h->guests_known = true;
+        while ((entry = readdir(d))) {
+                _cleanup_free_ char *path = NULL, *xml = NULL;
+                Guest g = { .managed_save = TRI_UNKNOWN, .persistent = true };
+                size_t n = strlen(entry->d_name);
+                if (n < 5 || !str_equal(entry->d_name + n - 4, ".xml"))
+                        continue;
+                if (asprintf(&path, FILES "/%s", entry->d_name) < 0)
+                        return error_oom(e);
+                if (file_read(root, path, &xml, NULL) < 0)
+                        continue;
+                int r = guest_from_xml(xml, false, &g, e);
+                if (r < 0) {
+                        guest_clear(&g);
+                        if (e)
+                                error_prefix(*e, "%s", path);
+                        return r;
+                }
+                if (add_guest(h, &g) < 0)
+                        return error_oom(e);
+        }
+        return 0;
+}
+
+/* -- which disks are guests' ------------------------------------------------------------------------------------------ */
+
+typedef struct Matching {
+        Disk *disk;
+        const Guest *guest;
+        const char *device; /* kernel name of the source */
+} Matching;
+
+static int visit(void *userdata, const BlockNode *node, const char *chain, bool held) {
+        const Matching *m = userdata;
+
+        (void) held;
+        if (!str_equal(node->name, m->device))
+                return 0;
+        return disk_add_use(m->disk, DISK_USE_GUEST, false, "%s → disk of guest %s", chain, m->guest->name);
+}
+
+static int match_source(Host *h, int root, const BlockMap *map, const Guest *g, const char *source) {
+        _cleanup_free_ char *resolved = NULL;
+        int r = 0;
+
+        if (path_resolve(root, source, &resolved) < 0 || strncmp(resolved, "/dev/", 5) != 0)
+                return 0;
+        for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
+                Matching m = { &h->disks[i], g, resolved + 5 };
+                r = block_walk(map, root, h->disks[i].name, visit, &m);
+        }
+        return r;
+}
+
+int probe_guests(Host *h, int root, bool live, Error **e) {
+        _cleanup_(block_map_clear) BlockMap map = {};
+
+        int r = live ? ask_libvirt(h, e) : read_files(h, root, e);
+        if (r < 0)
+                return r;
+        r = block_map_read(root, &map);
+        for (size_t i = 0; r >= 0 && i < h->n_guests; i++)
+                for (size_t j = 0; r >= 0 && j < h->guests[i].n_disk_sources; j++)
+                        r = match_source(h, root, &map, &h->guests[i], h->guests[i].disk_sources[j]);
+        return r < 0 ? error_set(e, -r, "the guests' disks cannot be matched: %s", strerror(-r)) : 0;
+}

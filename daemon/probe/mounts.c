@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mounts of every namespace, swap, and what fstab, crypttab and the kernel's command line name. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libmount.h>
+
+#include "base/file.h"
+#include "probe/block-map.h"
+#include "probe/probe.h"
+
+typedef struct Mount {
+        char *source, *target, *where; /* where: another namespace in words, NULL ours */
+        unsigned major, minor;
+        bool swap;
+        bool configured;               /* only named by a file, not in use now */
+        bool boot;
+} Mount;
+
+typedef struct MountList {
+        Mount *items;
+        size_t n;
+} MountList;
+
+static void mount_list_clear(MountList *l) {
+        for (size_t i = 0; i < l->n; i++) {
+                free(l->items[i].source);
+                free(l->items[i].target);
+                free(l->items[i].where);
+        }
+        free(l->items);
+}
+
+static bool is_boot_target(const char *target) {
+        static const char *const targets[] = { "/", "/usr", "/var", "/boot", "/boot/efi", "/efi" };
+
+        for (size_t i = 0; target && i < ELEMENTSOF(targets); i++)
+                if (str_equal(target, targets[i]))
+                        return true;
+        return false;
+}
+
+static int mount_add(MountList *l, const Mount *m) {
+        Mount *more = reallocarray(l->items, l->n + 1, sizeof *more);
+
+        if (!more)
+                return -ENOMEM;
+        l->items = more;
+        Mount *new = &more[l->n++];
+        *new = *m;
+        new->source = m->source ? strdup(m->source) : NULL;
+        new->target = m->target ? strdup(m->target) : NULL;
+        new->where = m->where ? strdup(m->where) : NULL;
+        return (m->source && !new->source) || (m->target && !new->target) || (m->where && !new->where) ? -ENOMEM : 0;
+}
+
+/* -- reading --------------------------------------------------------------------------------------------------------- */
+
+static int add_table(MountList *l, const char *text, size_t size, const char *name, const char *where) {
+        struct libmnt_table *table = mnt_new_table();
+        struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+        struct libmnt_fs *fs;
+        int r = table && iter ? 0 : -ENOMEM;
+        FILE *f = r == 0 && size > 0 ? fmemopen((char *) text, size, "r") : NULL;
+
+        if (f && mnt_table_parse_stream(table, f, name) < 0)
+                r = -EINVAL;
+        while (r == 0 && f && mnt_table_next_fs(table, iter, &fs) == 0) {
+                dev_t dev = mnt_fs_get_devno(fs);
+                const Mount m = {
+                        .source = (char *) mnt_fs_get_srcpath(fs), .target = (char *) mnt_fs_get_target(fs),
+                        .where = (char *) where, .major = (unsigned) (dev >> 8 & 0xfff),
+                        .minor = (unsigned) ((dev & 0xff) | (dev >> 12 & 0xfff00)),
+                        .boot = is_boot_target(mnt_fs_get_target(fs)) && !where,
+                };
+                r = mount_add(l, &m);
+        }
+        if (f)
+                (void) fclose(f);
+        mnt_free_iter(iter);
+        mnt_unref_table(table);
+        return r;
+}
+
+static int add_process(MountList *l, int root, const char *pid, const char *where) {
+        _cleanup_free_ char *path = NULL, *text = NULL;
+        size_t size;
+
+        if (asprintf(&path, "/proc/%s/mountinfo", pid) < 0)
+                return -ENOMEM;
+        int r = file_read(root, path, &text, &size);
+        /* A process may end while it is looked at; one of another user's namespace is readable to root alone. */
+        if (r < 0)
+                return r == -ENOMEM ? r : -ENOENT;
+        return add_table(l, text, size, path, where);
+}
+
+static bool seen_before(char ***seen, size_t *n, char *namespace) {
+        for (size_t i = 0; i < *n; i++)
+                if (str_equal((*seen)[i], namespace))
+                        return true;
+        char **more = reallocarray(*seen, *n + 1, sizeof *more);
+        if (!more)
+                return false;
+        *seen = more;
+        more[(*n)++] = strdup(namespace);
+        return false;
+}
+
+/* One process of each mount namespace but ours. */
+static int add_namespaces(MountList *l, int root) {
+        _cleanup_closedir_ DIR *d = dir_stream(root, "/proc");
+        _cleanup_free_ char *own = NULL;
+        const struct dirent *entry;
+        char **seen = NULL;
+        size_t n = 0;
+        int r = 0;
+
+        (void) link_read_name(root, "/proc/1/ns/mnt", &own);
+        if (own)
+                (void) seen_before(&seen, &n, own);
+        while (d && r >= 0 && (entry = readdir(d))) {
+                _cleanup_free_ char *path = NULL, *namespace = NULL, *comm = NULL, *where = NULL;
+                if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
+                        continue;
+                if (asprintf(&path, "/proc/%s/ns/mnt", entry->d_name) < 0 || link_read_name(root, path, &namespace) < 0 ||
+                    seen_before(&seen, &n, namespace))
+                        continue;
+                free(TAKE_PTR(path));
+                if (asprintf(&path, "/proc/%s/comm", entry->d_name) >= 0)
+                        (void) attr_read(root, path, &comm);
+                if (asprintf(&where, "mount namespace of pid %s %s", entry->d_name, comm ? comm : "") < 0)
+                        r = -ENOMEM;
+                else if ((r = add_process(l, root, entry->d_name, where)) == -ENOENT)
+                        r = 0;
+        }
+        for (size_t i = 0; i < n; i++)
+                free(seen[i]);
+        free(seen);
+        return r;
+}
+
+static int add_swaps(MountList *l, int root) {
+        _cleanup_free_ char *text = NULL;
+        char *save = NULL;
+
+        int r = file_read(root, "/proc/swaps", &text, NULL);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        char *line = strtok_r(text, "\n", &save);
+        while ((line = strtok_r(NULL, "\n", &save))) {
+                line[strcspn(line, " \t")] = 0;
+                const Mount m = { .source = line, .target = (char *) "swap", .swap = true, .boot = true };
+                if ((r = mount_add(l, &m)) < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int add_fstab(MountList *l, int root) {
+        _cleanup_free_ char *text = NULL;
+        char *save = NULL;
+
+        if (file_read(root, "/etc/fstab", &text, NULL) < 0)
+                return 0;
+        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                char source[1024], target[1024];
+                _cleanup_free_ char *what = NULL;
+                if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s", source, target) != 2)
+                        continue;
+                if (asprintf(&what, "%s in /etc/fstab", target) < 0)
+                        return -ENOMEM;
+                const Mount m = { .source = source, .target = what, .configured = true, .boot = true };
+                int r = mount_add(l, &m);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int add_crypttab(MountList *l, int root) {
+        _cleanup_free_ char *text = NULL;
+        char *save = NULL;
+
+        if (file_read(root, "/etc/crypttab", &text, NULL) < 0)
+                return 0;
+        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                char name[1024], source[1024];
+                _cleanup_free_ char *what = NULL;
+                if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s", name, source) != 2)
+                        continue;
+                if (asprintf(&what, "%s in /etc/crypttab", name) < 0)
+                        return -ENOMEM;
+                const Mount m = { .source = source, .target = what, .configured = true, .boot = true };
+                int r = mount_add(l, &m);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int add_command_line(MountList *l, const char *command_line) {
+        _cleanup_free_ char *copy = command_line ? strdup(command_line) : NULL;
+        char *save = NULL;
+
+        for (char *word = copy ? strtok_r(copy, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save)) {
+                _cleanup_free_ char *what = NULL;
+                char *value = strchr(word, '=');
+                if (!value || (strncmp(word, "root=", 5) != 0 && strncmp(word, "resume=", 7) != 0))
+                        continue;
+                if (asprintf(&what, "%s on the kernel's command line", word) < 0)
+                        return -ENOMEM;
+                const Mount m = { .source = value + 1, .target = what, .configured = true, .boot = true };
+                int r = mount_add(l, &m);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* -- what a source names ----------------------------------------------------------------------------------------------- */
+
+/* UUID=x and the like as udev's link; other sources as they are. */
+static char *source_path(const char *source) {
+        static const char *const tags[][2] = {
+                { "UUID=", "by-uuid" },         { "LABEL=", "by-label" },   { "PARTUUID=", "by-partuuid" },
+                { "PARTLABEL=", "by-partlabel" }, { "ID=", "by-id" },
+        };
+        char *path = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(tags); i++) {
+                size_t n = strlen(tags[i][0]);
+                if (strncmp(source, tags[i][0], n) != 0)
+                        continue;
+                const char *value = source + n + (source[n] == '"');
+                return asprintf(&path, "/dev/disk/%s/%.*s", tags[i][1], (int) strcspn(value, "\""), value) < 0 ? NULL : path;
+        }
+        return source[0] == '/' ? strdup(source) : NULL;
+}
+
+/* The kernel's name of the block device that a source names: "dm-0"; NULL when it names none. */
+static char *source_device(int root, const char *source) {
+        _cleanup_free_ char *path = source ? source_path(source) : NULL, *resolved = NULL;
+
+        if (!path || strncmp(path, "/dev/", 5) != 0)
+                return NULL;
+        const char *name = path_resolve(root, path, &resolved) >= 0 ? resolved : path;
+        if (strncmp(name, "/dev/", 5) != 0)
+                return NULL;
+        char *device = strdup(name + 5);
+        /* /dev/cciss/c0d0 is cciss!c0d0 */
+        for (char *p = device; p && *p; p++)
+                if (*p == '/')
+                        *p = '!';
+        return device;
+}
+
+typedef struct Matching {
+        Disk *disk;
+        const MountList *list;
+        char **devices; /* source_device of each mount */
+} Matching;
+
+/* A namespace usually begins as a copy of ours: what is mounted here as well need not be told twice. */
+static bool is_ours_too(const MountList *l, const Mount *m) {
+        for (size_t i = 0; m->where && i < l->n; i++) {
+                const Mount *o = &l->items[i];
+                if (!o->where && !o->configured && o->major == m->major && o->minor == m->minor && str_equal(o->target, m->target))
+                        return true;
+        }
+        return false;
+}
+
+static int add_use(Disk *d, const Mount *m, const char *chain) {
+        DiskUseKind kind = m->configured ? DISK_USE_CONFIGURED : m->swap ? DISK_USE_SWAP : DISK_USE_MOUNT;
+
+        if (m->where)
+                return disk_add_use(d, kind, m->boot, "%s → %s (%s)", chain, m->target, m->where);
+        return disk_add_use(d, kind, m->boot, "%s → %s", chain, m->target);
+}
+
+static int visit(void *userdata, const BlockNode *node, const char *chain, bool held) {
+        const Matching *matching = userdata;
+
+        (void) held;
+        for (size_t i = 0; i < matching->list->n; i++) {
+                const Mount *m = &matching->list->items[i];
+                bool number = (m->major || m->minor) && m->major == node->major && m->minor == node->minor;
+                if ((!number && !str_equal(matching->devices[i], node->name)) || is_ours_too(matching->list, m))
+                        continue;
+                int r = add_use(matching->disk, m, chain);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int match_all(Host *h, int root, const MountList *l) {
+        _cleanup_(block_map_clear) BlockMap map = {};
+        char **devices = calloc(l->n + 1, sizeof *devices);
+
+        if (!devices)
+                return -ENOMEM;
+        for (size_t i = 0; i < l->n; i++)
+                devices[i] = source_device(root, l->items[i].source);
+        int r = block_map_read(root, &map);
+        for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
+                Matching matching = { &h->disks[i], l, devices };
+                r = block_walk(&map, root, h->disks[i].name, visit, &matching);
+        }
+        for (size_t i = 0; i < l->n; i++)
+                free(devices[i]);
+        free(devices);
+        return r;
+}
+
+int probe_mounts(Host *h, int root, bool live, Error **e) {
+        _cleanup_(mount_list_clear) MountList l = {};
+        const char *own = live || file_exists(root, "/proc/1/mountinfo") ? "1" : "self";
+
+        int r = add_process(&l, root, own, NULL);
+        h->uses_known = r >= 0;
+        if (r == -ENOENT)
+                r = 0;
+        if (r >= 0 && live)
+                r = add_namespaces(&l, root);
+        if (r >= 0)
+                r = add_swaps(&l, root);
+        if (r >= 0)
+                r = add_fstab(&l, root);
+        if (r >= 0)
+                r = add_crypttab(&l, root);
+        if (r >= 0)
+                r = add_command_line(&l, h->command_line);
+        if (r >= 0)
+                r = match_all(h, root, &l);
+        return r < 0 ? error_set(e, -r, "the mounts and swap areas cannot be read: %s", strerror(-r)) : 0;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* PCI functions, their bridges and drivers, from sysfs. Reading driver_override takes the device's lock and may hang with
+ * it: one of the reasons why probes run in a worker. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include <pci/pci.h>
+
+#include "base/file.h"
+#include "probe/probe.h"
+
+#define CONFIG_SIZE 4096
+#define EXTENDED_CAPABILITIES 0x100
+
+static uint32_t word32(const uint8_t *config, size_t offset) {
+        return (uint32_t) config[offset] | (uint32_t) config[offset + 1] << 8 | (uint32_t) config[offset + 2] << 16 |
+               (uint32_t) config[offset + 3] << 24;
+}
+
+/* PCI Express Base Specification 5.0, section 7.9.3: Device Serial Number. Without privilege only 64 bytes are readable. */
+static void read_serial(PciFunction *f, const uint8_t *config, size_t size) {
+        size_t offset = EXTENDED_CAPABILITIES;
+
+        for (int hops = 0; hops < 480 && offset >= EXTENDED_CAPABILITIES && offset + 12 <= size; hops++) {
+                uint32_t header = word32(config, offset);
+                if (header == 0 || header == 0xffffffff)
+                        return;
+                if ((header & 0xffff) == PCI_EXT_CAP_ID_DSN) {
+                        f->serial = (uint64_t) word32(config, offset + 8) << 32 | word32(config, offset + 4);
+                        f->has_serial = f->serial != 0 && f->serial != UINT64_MAX;
+                        return;
+                }
+                offset = header >> 20 & ~3u;
+        }
+}
+
+static void read_config(PciFunction *f, int dir) {
+        uint8_t config[CONFIG_SIZE];
+        _cleanup_close_ int fd = file_open(dir, "config", O_RDONLY);
+        ssize_t size = fd < 0 ? -1 : pread(fd, config, sizeof config, 0);
+
+        if (size < 64)
+                return;
+        f->config_dead = word32(config, 0) == 0xffffffff ? TRI_YES : TRI_NO;
+        if (f->config_dead == TRI_YES)
+                return;
+        f->header_type = config[PCI_HEADER_TYPE] & 0x7f;
+        read_serial(f, config, (size_t) size);
+}
+
+static uint64_t attr_number(int dir, const char *name, uint64_t otherwise) {
+        unsigned long long n;
+
+        return attr_read_u64(dir, name, &n) < 0 ? otherwise : n;
+}
+
+static void read_driver(PciFunction *f, int dir) {
+        char *override = NULL;
+
+        (void) link_read_name(dir, "driver", &f->driver);
+        /* "(null)": driver_override_show, drivers/pci/pci-sysfs.c */
+        if (attr_read(dir, "driver_override", &override) >= 0 && *override && !str_equal(override, "(null)"))
+                f->driver_override = TAKE_PTR(override);
+        free(override);
+}
+
+static void read_group(PciFunction *f, int dir) {
+        _cleanup_free_ char *group = NULL;
+        char *end;
+
+        f->group = -1;
+        if (link_read_name(dir, "iommu_group", &group) < 0)
+                return;
+        long n = strtol(group, &end, 10);
+        if (end != group && !*end && n >= 0 && n <= INT32_MAX)
+                f->group = (int) n;
+}
+
+/* "/sys/devices/pci0000:00/0000:00:02.0/0000:03:00.0": the parent is the last address but one; the port path keeps the root
+ * bus and device.function of each hop, which no renumbering of buses changes. */
+static int read_place(PciFunction *f, int root, const char *link) {
+        _cleanup_free_ char *path = NULL, *built = NULL;
+        size_t size = 0;
+        char *save = NULL;
+        PciAddress hop;
+
+        int r = path_resolve(root, link, &path);
+        if (r < 0)
+                return r;
+        FILE *stream = open_memstream(&built, &size);
+        if (!stream)
+                return -ENOMEM;
+        for (char *part = strtok_r(path, "/", &save); part; part = strtok_r(NULL, "/", &save)) {
+                if (strncmp(part, "pci", 3) == 0 && strchr(part, ':')) {
+                        (void) fputs(part + 3, stream);
+                        continue;
+                }
+                if (pci_address_parse(part, &hop) < 0)
+                        continue;
+                (void) fprintf(stream, "/%02x.%x", hop.device, hop.function);
+                if (pci_address_equal(&hop, &f->address))
+                        break;
+                f->parent = hop;
+                f->has_parent = true;
+        }
+        if (fclose(stream) != 0)
+                return -ENOMEM;
+        f->port_path = TAKE_PTR(built);
+        return 0;
+}
+
+static void read_names(PciFunction *f, struct pci_access *access) {
+        char vendor[256], device[256];
+
+        if (pci_lookup_name(access, vendor, sizeof vendor, PCI_LOOKUP_VENDOR | PCI_LOOKUP_NO_NUMBERS, f->vendor))
+                f->vendor_name = strdup(vendor);
+        if (pci_lookup_name(access, device, sizeof device, PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_NUMBERS, f->vendor, f->device))
+                f->device_name = strdup(device);
+}
+
+/* 1 when read, 0 when it is not there (any more). */
+static int read_function(Host *h, int root, const char *name, struct pci_access *access) {
+        _cleanup_free_ char *path = NULL;
+        PciFunction f = { .header_type = -1, .config_dead = TRI_UNKNOWN };
+
+        if (pci_address_parse(name, &f.address) < 0)
+                return 0;
+        if (asprintf(&path, "/sys/bus/pci/devices/%s", name) < 0)
+                return -ENOMEM;
+        _cleanup_close_ int dir = dir_open(root, path);
+        unsigned long long vendor;
+        if (dir < 0 || attr_read_u64(dir, "vendor", &vendor) < 0)
+                return 0;
+        f.vendor = (uint16_t) vendor;
+        f.device = (uint16_t) attr_number(dir, "device", 0);
+        f.subsystem_vendor = (uint16_t) attr_number(dir, "subsystem_vendor", 0);
+        f.subsystem_device = (uint16_t) attr_number(dir, "subsystem_device", 0);
+        f.class = (uint32_t) attr_number(dir, "class", 0) & 0xffffff;
+        f.revision = (uint8_t) attr_number(dir, "revision", 0);
+        f.sriov_vfs = (unsigned) attr_number(dir, "sriov_numvfs", 0);
+        f.numa_node = (int) attr_number(dir, "numa_node", (uint64_t) -1);
+        _cleanup_free_ char *physical = NULL;
+        f.is_vf = link_read_name(dir, "physfn", &physical) >= 0;
+        (void) attr_read(dir, "reset_method", &f.reset_method);
+        read_driver(&f, dir);
+        read_group(&f, dir);
+        read_config(&f, dir);
+        read_names(&f, access);
+        int r = read_place(&f, root, path);
+        PciFunction *more = r < 0 ? NULL : reallocarray(h->functions, h->n_functions + 1, sizeof *more);
+        if (!more) {
+                pci_function_clear(&f);
+                return r == -ENOENT ? 0 : r < 0 ? r : -ENOMEM;
+        }
+        h->functions = more;
+        h->functions[h->n_functions++] = f;
+        return 1;
+}
+
+static void silent(char *message, ...) {
+        (void) message;
+}
+
+int probe_pci(Host *h, int root, const char *sysroot, Error **e) {
+        _cleanup_closedir_ DIR *d = dir_stream(root, "/sys/bus/pci/devices");
+        const struct dirent *entry;
+        int r = 0;
+
+        (void) sysroot;
+        if (!d)
+                return errno == ENOENT ? 0 : error_set(e, errno, "/sys/bus/pci/devices cannot be read: %m");
+        /* Only its table of names is used; the functions are read through the directory fds that later writes go through. */
+        struct pci_access *access = pci_alloc();
+        access->warning = silent;
+        access->debug = silent;
+        while (r >= 0 && (entry = readdir(d)))
+                r = read_function(h, root, entry->d_name, access);
+        pci_cleanup(access);
+        return r < 0 ? error_set(e, -r, "the PCI functions cannot be read: %s", strerror(-r)) : 0;
+}
