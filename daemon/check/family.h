@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "check/check.h"
+
+/* Inside check/: the checks of each family, and what they share. Each file documents its checks' rule and source;
+ * docs/checks.md tells them to people. */
+
+extern const Check check_iommu_enabled, check_vfio_available, check_no_iommu_mode, check_reserved_region; /* iommu.c */
+extern const Check check_group_isolated, check_group_platform;                                           /* group.c */
+extern const Check check_sr_iov;                                                                         /* device.c */
+extern const Check check_host_disk_use, check_host_boot_path;                                            /* host-use.c */
+extern const Check check_guest_conflict;                                                                 /* guest.c */
+
+/* A finding of check c about function f (NULL: about the host). */
+#define check_add(c, f, l, verdict, ...) \
+        finding_add(l, (c)->id, (c)->kind, verdict, (f) ? PCI_ADDRESS_STR(&(f)->address) : NULL, __VA_ARGS__)
+/* 0 or -ENOMEM from what finding_add and friends return. */
+int check_result(const Finding *f);
+
+bool request_has(const CheckRequest *q, const PciAddress *a);
+/* "0000:03:00.0 Intel SATA controller (class 010601, driver ahci)"; NULL when out of memory. */
+char *function_describe(const PciFunction *f);

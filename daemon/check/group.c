@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * IOMMU groups. The kernel's groups are the truth; a group is viable when every member has no driver, or one that does not
+ * use DMA on its own: vfio-*, pci-stub, pcieport (iommu_device_use_default_domain, drivers/iommu/iommu.c).
+ */
+#include "check/family.h"
+
+/* -- group-isolated ------------------------------------------------------------------------------------------------------ */
+
+static bool is_obstacle(const CheckRequest *q, const PciFunction *f, const PciFunction *member) {
+        return member != f && !request_has(q, &member->address) && !pci_driver_is_vfio_safe(member->driver);
+}
+
+/* Storage controllers of the group that would have to come along, "0000:05:00.0 0000:05:00.1". */
+static char *companions(const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f, bool *ret_only) {
+        char *text = NULL;
+        size_t size;
+        FILE *stream = open_memstream(&text, &size);
+
+        *ret_only = true;
+        for (size_t i = 0; stream && i < g->n_members; i++) {
+                const PciFunction *m = host_find_function(h, &g->members[i]);
+                if (!m || !is_obstacle(q, f, m))
+                        continue;
+                if (pci_function_is_controller(m))
+                        (void) fprintf(stream, " %s", PCI_ADDRESS_STR(&m->address));
+                else
+                        *ret_only = false;
+        }
+        return stream && fclose(stream) == 0 ? text : NULL;
+}
+
+static int add_obstacles(const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f, Finding *fail) {
+        for (size_t i = 0; i < g->n_members; i++) {
+                const PciFunction *m = host_find_function(h, &g->members[i]);
+                if (!m || !is_obstacle(q, f, m))
+                        continue;
+                _cleanup_free_ char *text = function_describe(m);
+                int r = finding_evidence(fail, "the host would lose %s", text ? text : PCI_ADDRESS_STR(&m->address));
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int explain_shared(const Check *c, const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f,
+                          FindingList *l) {
+        bool only_controllers;
+        _cleanup_free_ char *others = companions(h, g, q, f, &only_controllers);
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "%s shares IOMMU group %d with devices that the host uses",
+                                  PCI_ADDRESS_STR(&f->address), g->number);
+
+        if (!fail || add_obstacles(h, g, q, f, fail) < 0)
+                return check_result(NULL);
+        (void) finding_evidence(fail, "/sys/kernel/iommu_groups/%d/devices lists the members", g->number);
+        if (only_controllers)
+                (void) finding_remedy(fail, "Assign the controllers of the group together: %s%s; or move the card to a slot with a "
+                                            "group of its own.", PCI_ADDRESS_STR(&f->address), others ? others : "");
+        else
+                (void) finding_remedy(fail, "Move the card to another slot, best one of the processor's; onboard controllers cannot "
+                                            "be moved: use a separate HBA.");
+        return check_result(fail);
+}
+
+static int run_group_isolated(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
+        const IommuGroup *g = host_find_group(h, f->group);
+
+        if (!g)
+                return check_result(check_add(c, f, l, VERDICT_SKIP, "%s has no IOMMU group", PCI_ADDRESS_STR(&f->address)));
+        if (host_group_isolated(h, f, q->controllers, q->n_controllers) != TRI_YES)
+                return explain_shared(c, h, g, q, f, l);
+        return check_result(check_add(c, f, l, VERDICT_PASS, "IOMMU group %d holds nothing else that the host uses", g->number));
+}
+
+const Check check_group_isolated = {
+        .id = "group-isolated", .kind = CHECK_IMPOSSIBLE, .scope = CHECK_SCOPE_CONTROLLER,
+        .summary = "the controller's IOMMU group holds nothing that the host uses", .run = run_group_isolated,
+};
+
+/* -- group-platform ------------------------------------------------------------------------------------------------------ */
+
+static const char *platform_device(const PciFunction *f) {
+        switch (f->class >> 8) {
+        case PCI_CLASS16_HOST_BRIDGE:
+                return "a host bridge";
+        case PCI_CLASS16_ISA_BRIDGE:
+                return "an ISA bridge";
+        case PCI_CLASS16_MEMORY:
+                return "a memory controller";
+        case PCI_CLASS16_SMBUS:
+                return "an SMBus controller";
+        default:
+                return NULL;
+        }
+}
+
+static int run_group_platform(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
+        const IommuGroup *g = host_find_group(h, f->group);
+        Finding *fail = NULL;
+
+        (void) q;
+        if (!g)
+                return check_result(check_add(c, f, l, VERDICT_SKIP, "%s has no IOMMU group", PCI_ADDRESS_STR(&f->address)));
+        for (size_t i = 0; i < g->n_members; i++) {
+                const PciFunction *m = host_find_function(h, &g->members[i]);
+                const char *what = m ? platform_device(m) : NULL;
+                if (!what)
+                        continue;
+                if (!fail)
+                        fail = check_add(c, f, l, VERDICT_FAIL, "IOMMU group %d of %s holds parts of the mainboard", g->number,
+                                         PCI_ADDRESS_STR(&f->address));
+                _cleanup_free_ char *text = function_describe(m);
+                (void) finding_evidence(fail, "%s: %s", what, text ? text : PCI_ADDRESS_STR(&m->address));
+        }
+        if (!fail)
+                return check_result(check_add(c, f, l, VERDICT_PASS, "IOMMU group %d holds no part of the mainboard", g->number));
+        (void) finding_remedy(fail, "An onboard controller cannot leave its group: use a separate HBA in a slot with a group of its own.");
+        return check_result(fail);
+}
+
+const Check check_group_platform = {
+        .id = "group-platform", .kind = CHECK_ACCEPTABLE, .scope = CHECK_SCOPE_CONTROLLER,
+        .summary = "the controller's IOMMU group holds no part of the mainboard", .run = run_group_platform,
+};
