@@ -88,6 +88,8 @@ json_t *step_to_json(const Step *s);
 int step_from_json(const json_t *j, Step *ret, Error **e);
 /* {kind, guest, controllers, steps, notes, digest}; new reference. */
 json_t *plan_to_json(const Plan *p);
+/* What the journal holds of a plan: all but the findings. Refuses what step_from_json refuses, and a wrong digest. */
+int plan_from_json(const json_t *j, Plan **ret, Error **e);
 /* Stable hexadecimal digest over kind, guest, controllers and steps (FNV-1a 64 is enough: it guards against change, not
  * against an attacker, who cannot choose the Host). New string. */
 char *plan_digest(const Plan *p);
