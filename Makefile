@@ -34,7 +34,7 @@ endif
 PACKAGE_CFLAGS = $(eval PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PACKAGE_CFLAGS)
 PACKAGE_LIBS = $(eval PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PACKAGE_LIBS)
 
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DPASSTHRU_VERSION='"$(VERSION)"' -Idaemon $(WARNINGS) $(HARDENING) \
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DPASSTHRU_VERSION='"$(VERSION)"' -Idaemon -Icli $(WARNINGS) $(HARDENING) \
 	$(PACKAGE_CFLAGS) $(CFLAGS)
 
 CORE := $(wildcard daemon/base/*.c daemon/model/*.c daemon/probe/*.c daemon/check/*.c daemon/plan/*.c)

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "bus.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#define NAME "org.passthru1"
+#define PATH "/org/passthru1"
+#define MANAGER NAME ".Manager"
+
+/* The daemon sets its own deadlines; this one is only for a daemon that has died without the bus noticing. */
+#define CALL_TIMEOUT_USEC (120 * 1000000ULL)
+
+int bus_open(const Arguments *a, sd_bus **ret, Error **e) {
+        int r = a->host ? sd_bus_open_system_remote(ret, a->host) : sd_bus_open_system(ret);
+
+        if (r < 0)
+                return error_set_full(e, -r, "no-bus", a->host ? "See that `ssh HOST true` works without questions." :
+                                                                 "Is this a system with systemd and D-Bus? `systemctl status dbus`",
+                                      "the system bus%s%s cannot be reached: %s", a->host ? " of " : "", a->host ? a->host : "",
+                                      strerror(-r));
+        return 0;
+}
+
+int bus_message(sd_bus *bus, const char *method, sd_bus_message **ret, Error **e) {
+        int r = sd_bus_message_new_method_call(bus, ret, NAME, PATH, MANAGER, method);
+
+        return r < 0 ? error_set(e, -r, "no message can be made: %s", strerror(-r)) : 0;
+}
+
+int bus_append_strings(sd_bus_message *m, char *const *strings, size_t n, Error **e) {
+        int r = sd_bus_message_open_container(m, 'a', "s");
+
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = sd_bus_message_append_basic(m, 's', strings[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? error_set(e, -r, "the request cannot be built: %s", strerror(-r)) : 0;
+}
+
+/* "org.passthru1.Error.NoSuchGuest" is "no-such-guest". */
+static char *word_of(const char *name) {
+        const char *last = strrchr(name, '.');
+        char *word = calloc(1, 2 * strlen(name) + 1), *end = word;
+
+        for (const char *c = last ? last + 1 : name; word && *c; c++) {
+                if (*c >= 'A' && *c <= 'Z') {
+                        if (end != word)
+                                *end++ = '-';
+                        *end++ = (char) (*c - 'A' + 'a');
+                } else
+                        *end++ = *c;
+        }
+        return word;
+}
+
+static int from_bus_error(const sd_bus_error *error, int r, Error **e) {
+        _cleanup_free_ char *text = NULL, *word = NULL;
+        char *remedy;
+
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+            sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
+            sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitMasked"))
+                return error_set_full(e, ECONNREFUSED, "no-daemon", "Start it: systemctl start passthrud", "passthrud is not running");
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
+                return error_set_full(e, EACCES, "permission-denied", "Run it as root: sudo passthructl ...", "permission denied");
+        text = strdup(error->message ? error->message : strerror(-r));
+        word = word_of(error->name ? error->name : "failed");
+        if (!text)
+                return error_oom(e);
+        remedy = strchr(text, '\n');
+        if (remedy)
+                *remedy++ = 0;
+        return error_set_full(e, -r, word, remedy, "%s", text);
+}
+
+static int call(sd_bus *bus, sd_bus_message *m, sd_bus_message **ret, Error **e) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        int r = sd_bus_call(bus, m, CALL_TIMEOUT_USEC, &error, ret);
+        sd_bus_message_unref(m);
+        if (r < 0)
+                (void) from_bus_error(&error, r, e);
+        sd_bus_error_free(&error);
+        return r < 0 ? r : 0;
+}
+
+static int parse(const char *text, json_t **ret, Error **e) {
+        *ret = json_loads(text, JSON_DECODE_ANY, NULL);
+        return *ret ? 0 : error_set(e, EPROTO, "passthrud answered something that is no JSON");
+}
+
+int bus_call_json(sd_bus *bus, sd_bus_message *m, json_t **ret, Error **e) {
+        sd_bus_message *reply = NULL;
+        const char *text;
+
+        int r = call(bus, m, &reply, e);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_basic(reply, 's', &text);
+        r = r < 0 ? error_set(e, -r, "passthrud's answer cannot be read") : parse(text, ret, e);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+int bus_simple(const Arguments *a, const char *method, const char *argument, json_t **ret, Error **e) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        sd_bus_message *m = NULL;
+
+        int r = bus_open(a, &bus, e);
+        if (r < 0 || (r = bus_message(bus, method, &m, e)) < 0)
+                return r;
+        if (argument && (r = sd_bus_message_append_basic(m, 's', argument)) < 0)
+                return error_set(e, -r, "the request cannot be built: %s", strerror(-r));
+        return bus_call_json(bus, m, ret, e);
+}
+
+/* -- jobs -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct Waiting {
+        char *path;   /* of our job, once known */
+        json_t *ended; /* {path: result}: a job may end before its path is known */
+        char *shown;
+} Waiting;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number) {
+        (void) signal_number;
+        interrupted = 1;
+}
+
+static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Waiting *w = userdata;
+        const char *path, *result;
+        uint64_t id;
+
+        (void) error;
+        if (sd_bus_message_read(m, "tos", &id, &path, &result) >= 0)
+                json_object_set_new(w->ended, path, json_loads(result, 0, NULL));
+        return 0;
+}
+
+static int on_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Waiting *w = userdata;
+        const char *interface, *key;
+        uint32_t done = 0, total = 0;
+        const char *text = NULL;
+
+        (void) error;
+        if (!w->path || !str_equal(sd_bus_message_get_path(m), w->path) || sd_bus_message_read_basic(m, 's', &interface) < 0 ||
+            sd_bus_message_enter_container(m, 'a', "{sv}") < 0)
+                return 0;
+        while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
+                if (sd_bus_message_read_basic(m, 's', &key) < 0)
+                        return 0;
+                if (str_equal(key, "Done"))
+                        (void) sd_bus_message_read(m, "v", "u", &done);
+                else if (str_equal(key, "Total"))
+                        (void) sd_bus_message_read(m, "v", "u", &total);
+                else if (str_equal(key, "Text"))
+                        (void) sd_bus_message_read(m, "v", "s", &text);
+                else
+                        (void) sd_bus_message_skip(m, "v");
+                (void) sd_bus_message_exit_container(m);
+        }
+        if (text && *text && isatty(STDERR_FILENO) && !str_equal(text, w->shown)) {
+                if (total)
+                        fprintf(stderr, "[%u/%u] %s\n", done + 1, total, text);
+                else
+                        fprintf(stderr, "%s\n", text);
+                free(w->shown);
+                w->shown = strdup(text);
+        }
+        return 0;
+}
+
+static int wait_for_end(sd_bus *bus, Waiting *w, Error **e) {
+        while (!json_object_get(w->ended, w->path)) {
+                if (interrupted)
+                        return error_set_full(e, EINTR, "interrupted", "`passthructl list` shows how it stands.",
+                                              "the job goes on in passthrud");
+                int r = sd_bus_process(bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(bus, 1000000);
+                if (r < 0 && r != -EINTR)
+                        return error_set_full(e, -r, "no-daemon", "`systemctl status passthrud` and `passthructl status` show how it "
+                                                                  "stands.", "the connection to passthrud was lost: %s", strerror(-r));
+                /* The daemon may die with the job's signal unsent. */
+                if (r == 0 && sd_bus_get_name_creds(bus, NAME, 0, NULL) < 0)
+                        return error_set_full(e, ECONNRESET, "no-daemon",
+                                              "It is started again and finishes or undoes the job; `passthructl status` shows how it "
+                                              "stands.", "passthrud ended before the job did");
+        }
+        return 0;
+}
+
+static int job_result(const json_t *ended, json_t **ret, Error **e) {
+        json_t *error = json_object_get(ended, "error"), *result = json_object_get(ended, "result");
+
+        if (json_is_object(error))
+                return error_from_json(error, e);
+        if (!result || json_is_null(result))
+                return error_set_full(e, EIO, "failed", "`journalctl -u passthrud` tells more.", "the job ended as %s",
+                                      json_string_value(json_object_get(ended, "state")));
+        *ret = json_incref(result);
+        return 0;
+}
+
+static int watch(sd_bus *bus, Waiting *w, Error **e) {
+        int r = sd_bus_match_signal(bus, NULL, NAME, PATH, MANAGER, "JobRemoved", on_removed, w);
+
+        if (r >= 0)
+                r = sd_bus_match_signal(bus, NULL, NAME, NULL, "org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed, w);
+        return r < 0 ? error_set(e, -r, "passthrud's signals cannot be watched: %s", strerror(-r)) : 0;
+}
+
+int bus_call_job(sd_bus *bus, sd_bus_message *m, json_t **ret, Error **e) {
+        const struct sigaction action = { .sa_handler = on_interrupt };
+        Waiting w = { .ended = json_object() };
+        sd_bus_message *reply = NULL;
+        const char *path;
+
+        int r = watch(bus, &w, e);
+        if (r >= 0)
+                r = call(bus, m, &reply, e);
+        else
+                sd_bus_message_unref(m);
+        if (r >= 0 && sd_bus_message_read_basic(reply, 'o', &path) >= 0) {
+                w.path = strdup(path);
+                (void) sigaction(SIGINT, &action, NULL);
+                r = w.path ? wait_for_end(bus, &w, e) : error_oom(e);
+        }
+        sd_bus_message_unref(reply);
+        if (r >= 0)
+                r = job_result(json_object_get(w.ended, w.path), ret, e);
+        free(w.path);
+        free(w.shown);
+        json_decref(w.ended);
+        return r;
+}

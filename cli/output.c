@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "output.h"
+
+#include <libsmartcols.h>
+
+void output_json(const json_t *j) {
+        (void) json_dumpf(j, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+        (void) putchar('\n');
+}
+
+void output_error(const Error *e, int code, bool json) {
+        if (json && e) {
+                _cleanup_json_ json_t *j = json_pack("{s:o}", "error", error_to_json(e));
+                (void) json_dumpf(j, stderr, JSON_INDENT(2));
+                (void) fputc('\n', stderr);
+                return;
+        }
+        fprintf(stderr, "passthructl: %s\n", e && e->message ? e->message : strerror(-code));
+        if (e && e->remedy)
+                fprintf(stderr, "  %s\n", e->remedy);
+}
+
+char *output_size(json_int_t bytes) {
+        static const char units[] = "BKMGTPE";
+        double size = (double) bytes;
+        size_t unit = 0;
+        char *text;
+
+        while (size >= 1024 && unit + 2 < sizeof units) {
+                size /= 1024;
+                unit++;
+        }
+        return asprintf(&text, size < 10 && unit > 0 ? "%.1f%c" : "%.0f%c", size, units[unit]) < 0 ? NULL : text;
+}
+
+static bool use_color(void) {
+        const char *no = getenv("NO_COLOR");
+
+        return isatty(STDOUT_FILENO) && !(no && *no);
+}
+
+const char *output_color(const char *verdict) {
+        if (!use_color())
+                return "";
+        if (str_equal(verdict, "fail"))
+                return "\033[31m";
+        if (str_equal(verdict, "warn"))
+                return "\033[33m";
+        return str_equal(verdict, "pass") ? "\033[32m" : "";
+}
+
+const char *output_plain(void) {
+        return use_color() ? "\033[0m" : "";
+}
+
+const char *output_text(const json_t *object, const char *key) {
+        const char *text = json_string_value(json_object_get(object, key));
+
+        return text && *text ? text : "-";
+}
+
+struct libscols_table *output_table(const char *const *columns, size_t n) {
+        scols_init_debug(0);
+        struct libscols_table *t = scols_new_table();
+
+        for (size_t i = 0; t && i < n; i++)
+                (void) scols_table_new_column(t, columns[i], 0, 0);
+        return t;
+}
+
+int output_row(struct libscols_table *t, const char *const *cells, size_t n) {
+        struct libscols_line *line = t ? scols_table_new_line(t, NULL) : NULL;
+        int r = line ? 0 : -1;
+
+        for (size_t i = 0; r == 0 && i < n; i++)
+                r = scols_line_set_data(line, i, cells[i] ? cells[i] : "-");
+        return r;
+}
+
+void output_table_print(struct libscols_table *t) {
+        if (!t)
+                return;
+        (void) scols_print_table(t);
+        scols_unref_table(t);
+}
+
+/* -- findings ------------------------------------------------------------------------------------------------------------ */
+
+static void print_finding(const json_t *f) {
+        const char *verdict = output_text(f, "verdict"), *remedy = json_string_value(json_object_get(f, "remedy"));
+        size_t i;
+        json_t *line;
+
+        printf("  %s%-4s%s  %-16s %s\n", output_color(verdict), verdict, output_plain(), output_text(f, "check"),
+               output_text(f, "message"));
+        if (!str_equal(verdict, "fail") && !str_equal(verdict, "warn"))
+                return;
+        json_array_foreach(json_object_get(f, "evidence"), i, line)
+                printf("          %s\n", json_string_value(line));
+        if (remedy)
+                printf("          -> %s\n", remedy);
+}
+
+static void print_subject(const json_t *findings, const char *subject) {
+        static const char *const order[] = { "fail", "warn", "info", "skip", "pass" };
+        size_t i;
+        json_t *f;
+
+        printf("%s\n", subject ? subject : "this host");
+        for (size_t v = 0; v < ELEMENTSOF(order); v++)
+                json_array_foreach(findings, i, f)
+                        if (str_equal(json_string_value(json_object_get(f, "subject")), subject) &&
+                            str_equal(output_text(f, "verdict"), order[v]))
+                                print_finding(f);
+}
+
+static bool came_before(const json_t *findings, size_t n, const char *subject) {
+        for (size_t i = 0; i < n; i++)
+                if (str_equal(json_string_value(json_object_get(json_array_get(findings, i), "subject")), subject))
+                        return true;
+        return false;
+}
+
+void output_findings(const json_t *result) {
+        const json_t *findings = json_object_get(result, "findings");
+        const char *verdict = output_text(result, "verdict");
+        size_t i, fails = 0, warns = 0;
+        json_t *f;
+
+        json_array_foreach(findings, i, f) {
+                const char *subject = json_string_value(json_object_get(f, "subject"));
+                fails += str_equal(output_text(f, "verdict"), "fail");
+                warns += str_equal(output_text(f, "verdict"), "warn");
+                if (!came_before(findings, i, subject))
+                        print_subject(findings, subject);
+        }
+        printf("%sverdict: %s%s", output_color(verdict), verdict, output_plain());
+        if (fails || warns)
+                printf(" (%zu failed, %zu warnings)", fails, warns);
+        printf("\n");
+}
+
+/* -- plans --------------------------------------------------------------------------------------------------------------- */
+
+void output_plan(const json_t *plan) {
+        static const char *const columns[] = { "STEP", "WHAT", "SUBJECT", "FROM", "TO", "UNDONE BY" };
+        struct libscols_table *t = output_table(columns, ELEMENTSOF(columns));
+        size_t i;
+        json_t *step, *note;
+
+        json_array_foreach(json_object_get(plan, "steps"), i, step) {
+                char number[24];
+                const char *kind = output_text(step, "kind");
+                /* The text of a whole assignment file would fill the screen. */
+                bool file = str_equal(kind, "store") || str_equal(kind, "unstore");
+                (void) snprintf(number, sizeof number, "%zu", i + 1);
+                const char *cells[] = { number, kind, output_text(step, "subject"), file ? "-" : output_text(step, "before"),
+                                        file ? "/etc/passthru" : output_text(step, "after"), output_text(step, "undo") };
+                (void) output_row(t, cells, ELEMENTSOF(cells));
+        }
+        output_table_print(t);
+        json_array_foreach(json_object_get(plan, "notes"), i, note)
+                printf("Note: %s\n", json_string_value(note));
+}
