@@ -60,6 +60,6 @@ void log_object(int priority, const LogObject *o, const char *format, ...) {
         if (o)
                 fields_add_object(&f, o);
         (void) sd_journal_sendv(f.items, f.n);
-        if (isatty(STDERR_FILENO))
+        if (!getenv("JOURNAL_STREAM")) /* systemd.exec(5): set when standard error is the journal itself */
                 fprintf(stderr, "passthrud: %s\n", message);
 }

@@ -13,5 +13,5 @@ typedef struct LogObject {
         const json_t *uid; /* who asked: integer */
 } LogObject;
 
-/* o may be NULL. Also to standard error when that is a terminal. */
+/* o may be NULL. Also to standard error, unless that is the journal. */
 void log_object(int priority, const LogObject *o, const char *format, ...) _printf_(3, 4);

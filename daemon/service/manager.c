@@ -56,29 +56,32 @@ void manager_set_list(Manager *m, const json_t *list) {
 }
 
 static void refresh_done(void *userdata, const WorkerOutcome *o) {
-        Manager *m = userdata;
-
         if (o->result)
-                manager_set_list(m, o->result);
+                manager_set_list(userdata, o->result);
         else
                 log_object(LOG_WARNING, NULL, "the controllers could not be read again: %s", o->error->message);
+}
+
+static void refresh_gone(void *userdata) {
+        Manager *m = userdata;
+
+        m->refreshing = false;
         if (m->refresh_again)
                 manager_refresh(m);
 }
 
-static const WorkerHandler refresh_handler = { .done = refresh_done };
-/* A verb of its own, so that it is not mixed up with calls of List. */
-static Verb verb_refresh;
+static const WorkerHandler refresh_handler = { .done = refresh_done, .gone = refresh_gone };
 
 void manager_refresh(Manager *m) {
         _cleanup_json_ json_t *request = json_object();
         _cleanup_error_ Error *e = NULL;
 
         /* One at a time: if the host does not answer, more readers would only be stuck beside the first. */
-        m->refresh_again = worker_set_has(&m->workers, &verb_refresh);
-        if (m->refresh_again)
+        m->refresh_again = m->refreshing;
+        if (m->refreshing)
                 return;
-        if (worker_start(&m->workers, &verb_refresh, request, &refresh_handler, m, &e) < 0)
+        m->refreshing = worker_start(&m->workers, &verb_list, request, &refresh_handler, m, &e) >= 0;
+        if (!m->refreshing)
                 log_object(LOG_WARNING, NULL, "%s", e ? e->message : "no worker");
 }
 
@@ -203,7 +206,6 @@ int manager_new(sd_event *event, Manager **ret, Error **e) {
 
         if (!m)
                 return error_oom(e);
-        verb_refresh = verb_list;
         m->event = sd_event_ref(event);
         m->workers.event = event;
         int r = manager_start(m, e);

@@ -38,7 +38,7 @@ typedef struct Manager {
         ManagerState state;
         char *state_text; /* what the recovery does or did, for people; NULL when there is nothing to say */
         json_t *list; /* the last answer of `list`, or NULL */
-        bool refresh_again;
+        bool refreshing, refresh_again;
         Controller *controllers;
         size_t n_controllers;
         Call *calls; /* method calls that wait for their worker */

@@ -151,7 +151,11 @@ static int on_exit_of_child(sd_event_source *s, const siginfo_t *si, void *userd
         (void) worker_read(w);
         (void) worker_explain(w, si, &e);
         worker_finish(w, e);
+        const WorkerHandler *handler = w->handler;
+        void *about = w->userdata;
         worker_free(w);
+        if (handler->gone)
+                handler->gone(about);
         return 0;
 }
 
@@ -275,13 +279,6 @@ int worker_start(WorkerSet *set, const Verb *v, const json_t *request, const Wor
         }
         TAKE_PTR(w);
         return 0;
-}
-
-bool worker_set_has(const WorkerSet *set, const Verb *v) {
-        for (const Worker *w = set->first; w; w = w->next)
-                if (w->verb == v)
-                        return true;
-        return false;
 }
 
 void worker_set_clear(WorkerSet *set) {

@@ -26,13 +26,13 @@ typedef struct WorkerOutcome {
 typedef struct WorkerHandler {
         void (*progress)(void *userdata, unsigned step, unsigned total, const char *text); /* may be NULL */
         void (*hung)(void *userdata); /* its deadline passed, it goes on: once, only for verbs that change the host */
-        void (*done)(void *userdata, const WorkerOutcome *o); /* once; userdata is not used afterwards */
+        void (*done)(void *userdata, const WorkerOutcome *o); /* once, when there is an outcome */
+        void (*gone)(
+                void *userdata); /* after done, when the process exists no more; without it userdata may go with done */
 } WorkerHandler;
 
 /* request is not kept. On success done() will be called, from the event loop. */
 int worker_start(WorkerSet *set, const Verb *v, const json_t *request, const WorkerHandler *h, void *userdata,
                  Error **e);
-/* True while a process of that verb exists. */
-bool worker_set_has(const WorkerSet *set, const Verb *v);
 /* At the end of the daemon: no more callbacks. Readers are killed; those that change the host go on alone. */
 void worker_set_clear(WorkerSet *set);
