@@ -23,7 +23,7 @@ def with_checksum(table):
     return bytes(table)
 
 
-def dmar_with_rmrr(original, path, start=0xe0000, end=0xeffff, segment=0, bus=0):
+def dmar_with_rmrr(original, path, start=0xf0000, end=0xfffff, segment=0, bus=0):
     """The early cpio for Lab(early_cpio=...): `original` is L1's /sys/firmware/acpi/tables/DMAR, and the RMRR names the
     device at `path`. Fixed order of structures: DRHD first, then RMRR, then the rest."""
     drhd, rest = b'', b''

@@ -94,9 +94,10 @@ class Guest:
         self.lab.run(['virsh', 'destroy', self.name], check=False)
 
 
-def define_guest(lab, name='freenas', script=None, fio=False, memory=512, ports=6, machine='q35', devices='',
+def define_guest(lab, name='freenas', script=None, fio=False, memory=None, ports=6, machine='q35', devices='',
                  stay=False):
-    """Defines a guest in L1 without any disk; `script` runs in L2 before it powers off (or stays, with `stay`)."""
+    """Defines a guest in L1 without any disk, `memory` in MiB; `script` runs in L2 before it powers off (or stays, with `stay`)."""
+    memory = memory or (512 if fio else 288)
     parts = [(lab.image / 'l2-base.cpio').read_bytes(), init_archive(lab.run_folder.folder, script)]
     if fio:
         parts.append((lab.image / 'l2-fio.cpio').read_bytes())

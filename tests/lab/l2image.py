@@ -56,7 +56,6 @@ def cpio(tree, output):
 def copy_modules(root, version, tree):
     source = root / 'lib/modules' / version
     target = tree / 'usr/lib/modules' / version
-    wanted = list(MODULE_FOLDERS)
     for name in MODULE_FOLDERS + MODULES:
         base = source / 'kernel' / name
         files = list(base.rglob('*.ko*')) if base.is_dir() else list(base.parent.glob(base.name + '.ko*'))
@@ -67,7 +66,6 @@ def copy_modules(root, version, tree):
     for name in ('modules.order', 'modules.builtin', 'modules.builtin.modinfo'):
         shutil.copy(source / name, target / name)
     subprocess.run(['depmod', '-b', str(tree / 'usr'), version], check=True, timeout=60)
-    return wanted
 
 
 def build(root, output):

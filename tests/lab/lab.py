@@ -60,13 +60,16 @@ class Run:
 
 
 class Lab:
-    def __init__(self, topology='default', vendor='intel', release='bookworm', name='run', cmdline='', memory=3072,
-                 early_cpio=None, initrd=None, share=None, boot=True):
-        """`topology`: a name in topologies/, a path, or the lines themselves. `share`: {name: local path} for /lab.
+    def __init__(self, topology='default', vendor=None, release=None, name='run', cmdline='', memory=3072,
+                 early_cpio=None, initrd=None, share=None, boot=True, image_folder=None):
+        """`vendor` of the IOMMU: intel, amd or none; it and `release` come from LAB_VENDOR and LAB_RELEASE when not given.
+        `topology`: a name in topologies/, a path, or the lines themselves. `share`: {name: local path} for /lab.
         `early_cpio`: bytes put before the initrd (ACPI tables). `initrd`: another file than the image's own."""
-        self.name, self.vendor, self.release, self.cmdline, self.memory = name, vendor, release, cmdline, memory
+        self.vendor = vendor or os.environ.get('LAB_VENDOR', 'intel')
+        self.release = release or os.environ.get('LAB_RELEASE', 'bookworm')
+        self.name, self.cmdline, self.memory = name, cmdline, memory
         self.early_cpio, self.initrd = early_cpio, initrd
-        self.image = image.ensure(release)
+        self.image = image_folder or image.ensure(self.release)
         self.machine = None
         self.boot_seconds = None
         self.run_folder = Run(name)
