@@ -26,22 +26,24 @@ static int request(sd_bus *bus, const Arguments *a, const Change *c, const char 
         return 0;
 }
 
-static bool confirmed(const Arguments *a) {
+/* A person at a terminal sees the plan and is asked; elsewhere nothing is on standard output until it is done. */
+static bool is_asked(const Arguments *a) {
+        return !a->yes && !a->json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+static bool confirmed(void) {
         char answer[16];
 
-        if (a->yes || a->json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-                return true;
         printf("Go on? [y/N] ");
         (void) fflush(stdout);
         return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-static void print_done(const json_t *plan, const json_t *result) {
+static void print_done(const json_t *plan) {
         const char *kind = output_text(plan, "kind"), *guest = output_text(plan, "guest");
         size_t i;
         json_t *a;
 
-        (void) result;
         json_array_foreach(json_object_get(plan, "controllers"), i, a)
                 printf(str_equal(kind, "assign") ? "%s is assigned to guest %s.\n" : "%s is released from guest %s.\n",
                        json_string_value(a), guest);
@@ -51,27 +53,29 @@ int change_run(const Arguments *a, const Change *c, Error **e) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_json_ json_t *plan = NULL, *result = NULL;
         sd_bus_message *m = NULL;
+        bool asked = is_asked(a);
 
         int r = bus_open(a, &bus, e);
         if (r < 0 || (r = request(bus, a, c, c->plan_method, NULL, &m, e)) < 0 || (r = bus_call_json(bus, m, &plan, e)) < 0)
                 return r;
-        if (a->dry_run && a->json) {
+        if (a->dry_run && a->json)
                 output_json(plan);
-                return EXIT_DONE;
-        }
-        if (!a->json)
+        else if (a->dry_run || asked)
                 output_plan(plan);
         if (a->dry_run)
                 return EXIT_DONE;
-        if (!confirmed(a))
+        if (asked && !confirmed())
                 return error_set_full(e, ECANCELED, "cancelled", NULL, "nothing was done");
         (void) fflush(stdout);
         if ((r = request(bus, a, c, c->method, json_string_value(json_object_get(plan, "digest")), &m, e)) < 0 ||
             (r = bus_call_job(bus, m, &result, e)) < 0)
                 return r;
-        if (a->json)
+        if (a->json) {
                 output_json(result);
-        else
-                print_done(plan, result);
+                return EXIT_DONE;
+        }
+        print_done(plan);
+        if (!asked)
+                output_notes(plan);
         return EXIT_DONE;
 }

@@ -10,7 +10,8 @@ void output_json(const json_t *j) {
 
 void output_error(const Error *e, int code, bool json) {
         if (json && e) {
-                _cleanup_json_ json_t *j = json_pack("{s:o}", "error", error_to_json(e));
+                _cleanup_json_ json_t *j = json_pack("{s:{s:s?, s:s?, s:s?}}", "error", "name", e->name, "message", e->message,
+                                                     "remedy", e->remedy);
                 (void) json_dumpf(j, stderr, JSON_INDENT(2));
                 (void) fputc('\n', stderr);
                 return;
@@ -142,11 +143,19 @@ void output_findings(const json_t *result) {
 
 /* -- plans --------------------------------------------------------------------------------------------------------------- */
 
+void output_notes(const json_t *plan) {
+        size_t i;
+        json_t *note;
+
+        json_array_foreach(json_object_get(plan, "notes"), i, note)
+                printf("Note: %s\n", json_string_value(note));
+}
+
 void output_plan(const json_t *plan) {
         static const char *const columns[] = { "STEP", "WHAT", "SUBJECT", "FROM", "TO", "UNDONE BY" };
         struct libscols_table *t = output_table(columns, ELEMENTSOF(columns));
         size_t i;
-        json_t *step, *note;
+        json_t *step;
 
         json_array_foreach(json_object_get(plan, "steps"), i, step) {
                 char number[24];
@@ -159,6 +168,5 @@ void output_plan(const json_t *plan) {
                 (void) output_row(t, cells, ELEMENTSOF(cells));
         }
         output_table_print(t);
-        json_array_foreach(json_object_get(plan, "notes"), i, note)
-                printf("Note: %s\n", json_string_value(note));
+        output_notes(plan);
 }

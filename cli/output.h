@@ -22,4 +22,6 @@ int output_row(struct libscols_table *t, const char *const *cells, size_t n);
 void output_table_print(struct libscols_table *t);
 
 void output_findings(const json_t *result);
+/* The steps as a table, and the notes. */
 void output_plan(const json_t *plan);
+void output_notes(const json_t *plan);

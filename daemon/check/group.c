@@ -62,13 +62,26 @@ static int explain_shared(const Check *c, const Host *h, const IommuGroup *g, co
         return check_result(fail);
 }
 
+/* Fails rather than skips: what is not known to be safe is not done. */
+static int explain_unread(const Check *c, const Host *h, const IommuGroup *g, const PciFunction *f, FindingList *l) {
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "IOMMU group %d of %s has members that could not be read", g->number,
+                                  PCI_ADDRESS_STR(&f->address));
+
+        for (size_t i = 0; i < g->n_members; i++)
+                if (!host_find_function(h, &g->members[i]))
+                        (void) finding_evidence(fail, "/sys/bus/pci/devices/%s could not be read", PCI_ADDRESS_STR(&g->members[i]));
+        (void) finding_remedy(fail, "Try again, as a device may just have been plugged; `lspci -D` shows what is there.");
+        return check_result(fail);
+}
+
 static int run_group_isolated(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         const IommuGroup *g = host_find_group(h, f->group);
 
         if (!g)
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "%s has no IOMMU group", PCI_ADDRESS_STR(&f->address)));
-        if (host_group_isolated(h, f, q->controllers, q->n_controllers) != TRI_YES)
-                return explain_shared(c, h, g, q, f, l);
+        Tri isolated = host_group_isolated(h, f, q->controllers, q->n_controllers);
+        if (isolated != TRI_YES)
+                return isolated == TRI_NO ? explain_shared(c, h, g, q, f, l) : explain_unread(c, h, g, f, l);
         return check_result(check_add(c, f, l, VERDICT_PASS, "IOMMU group %d holds nothing else that the host uses", g->number));
 }
 

@@ -208,7 +208,7 @@ const char *pci_function_kind(const PciFunction *f);
 /* "Vendor Device" or the ids; newly allocated, NULL when out of memory. */
 char *pci_function_model(const PciFunction *f);
 /* Every endpoint of the group is on a driver that leaves it viable, or is itself a storage controller of `also` (the set that
- * would be bound). TRI_UNKNOWN without a group. */
+ * would be bound). TRI_UNKNOWN without a group, or when a member could not be read. */
 Tri host_group_isolated(const Host *h, const PciFunction *f, const PciAddress *also, size_t n_also);
 
 /* First tier of identity: port path, ids, class, revision, PCIe serial and the group's membership. True when f is still what

@@ -50,15 +50,16 @@ static bool address_in(const PciAddress *a, const PciAddress *set, size_t n) {
 
 Tri host_group_isolated(const Host *h, const PciFunction *f, const PciAddress *also, size_t n_also) {
         const IommuGroup *g = host_find_group(h, f->group);
+        Tri isolated = g ? TRI_YES : TRI_UNKNOWN;
 
-        if (!g)
-                return TRI_UNKNOWN;
-        for (size_t i = 0; i < g->n_members; i++) {
+        for (size_t i = 0; g && i < g->n_members; i++) {
                 const PciFunction *m = host_find_function(h, &g->members[i]);
-                if (!m || m == f || address_in(&m->address, also, n_also))
+                if (m == f || address_in(&g->members[i], also, n_also))
                         continue;
-                if (!pci_driver_is_vfio_safe(m->driver))
+                if (m && !pci_driver_is_vfio_safe(m->driver))
                         return TRI_NO;
+                if (!m)
+                        isolated = TRI_UNKNOWN;
         }
-        return TRI_YES;
+        return isolated;
 }

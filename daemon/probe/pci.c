@@ -118,6 +118,11 @@ static void read_names(PciFunction *f, struct pci_access *access) {
                 f->device_name = strdup(device);
 }
 
+/* Unplugged while it was read. Any other error is one: a function that is left out would make its group look empty. */
+static bool is_gone(int r) {
+        return r == -ENOENT || r == -ENODEV;
+}
+
 /* 1 when read, 0 when it is not there (any more). */
 static int read_function(Host *h, int root, const char *name, struct pci_access *access) {
         _cleanup_free_ char *path = NULL;
@@ -129,8 +134,9 @@ static int read_function(Host *h, int root, const char *name, struct pci_access 
                 return -ENOMEM;
         _cleanup_close_ int dir = dir_open(root, path);
         unsigned long long vendor;
-        if (dir < 0 || attr_read_u64(dir, "vendor", &vendor) < 0)
-                return 0;
+        int r = dir < 0 ? dir : attr_read_u64(dir, "vendor", &vendor);
+        if (r < 0)
+                return is_gone(r) ? 0 : r;
         f.vendor = (uint16_t) vendor;
         f.device = (uint16_t) attr_number(dir, "device", 0);
         f.subsystem_vendor = (uint16_t) attr_number(dir, "subsystem_vendor", 0);
@@ -146,11 +152,11 @@ static int read_function(Host *h, int root, const char *name, struct pci_access 
         read_group(&f, dir);
         read_config(&f, dir);
         read_names(&f, access);
-        int r = read_place(&f, root, path);
+        r = read_place(&f, root, path);
         PciFunction *more = r < 0 ? NULL : reallocarray(h->functions, h->n_functions + 1, sizeof *more);
         if (!more) {
                 pci_function_clear(&f);
-                return r == -ENOENT ? 0 : r < 0 ? r : -ENOMEM;
+                return r >= 0 ? -ENOMEM : is_gone(r) ? 0 : r;
         }
         h->functions = more;
         h->functions[h->n_functions++] = f;

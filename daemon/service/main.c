@@ -23,7 +23,6 @@ static int daemon_run(sd_event *event, Error **e) {
         int r = manager_new(event, &m, e);
         if (r < 0)
                 return r;
-        (void) sd_notify(0, "READY=1");
         r = sd_event_loop(event);
         (void) sd_notify(0, "STOPPING=1");
         return r < 0 ? error_set(e, -r, "the event loop failed: %s", strerror(-r)) : r;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 
 #include "service/authorize.h"
 #include "service/bus.h"
@@ -87,6 +88,30 @@ void manager_refresh(Manager *m) {
 
 /* ---- recovery ---- */
 
+/* The recovery of a transaction takes a few seconds at most; one that takes longer waits for something. */
+#define OPEN_AFTER_USEC (5 * 1000000ULL)
+
+/* Calls are answered from now on. Until then they wait in the socket: nobody who has just started the daemon is told to
+ * come back later because of a recovery that ends at once. */
+static void manager_open(Manager *m) {
+        if (!m->opening)
+                return;
+        m->opening = sd_event_source_disable_unref(m->opening);
+        int r = sd_bus_attach_event(m->bus, m->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0) {
+                log_object(LOG_ERR, NULL, "the system bus cannot be listened to: %s", strerror(-r));
+                (void) sd_event_exit(m->event, r);
+        }
+        (void) sd_notify(0, "READY=1");
+}
+
+static int on_open(sd_event_source *s, uint64_t usec, void *userdata) {
+        (void) s;
+        (void) usec;
+        manager_open(userdata);
+        return 0;
+}
+
 static void recover_progress(void *userdata, unsigned step, unsigned total, const char *text) {
         Manager *m = userdata;
 
@@ -118,6 +143,7 @@ static void recover_done(void *userdata, const WorkerOutcome *o) {
         else
                 manager_set_state(m, MANAGER_READY, NULL);
         manager_refresh(m);
+        manager_open(m);
 }
 
 static const WorkerHandler recover_handler = {
@@ -135,6 +161,7 @@ void manager_recover(Manager *m) {
                 return;
         log_object(LOG_ERR, NULL, "recovery: %s", e ? e->message : "no worker");
         manager_set_state(m, MANAGER_FAILED, e ? e->message : "no worker");
+        manager_open(m);
 }
 
 int manager_check_change(const Manager *m, Error **e) {
@@ -177,8 +204,6 @@ static int manager_connect(Manager *m) {
                 r = bus_controller_register(m);
         if (r >= 0)
                 r = bus_job_register(m);
-        if (r >= 0)
-                r = sd_bus_attach_event(m->bus, m->event, SD_EVENT_PRIORITY_NORMAL);
         return r;
 }
 
@@ -191,13 +216,16 @@ static int manager_start(Manager *m, Error **e) {
         r = events_new(m, &m->events, e);
         if (r < 0)
                 return r;
-        manager_recover(m);
         r = sd_bus_request_name(m->bus, BUS_NAME, 0);
         if (r == -EEXIST || r == -EALREADY)
                 return error_set(e, EEXIST, "the name " BUS_NAME " is taken: another passthrud is running");
         if (r < 0)
                 return error_set_full(e, -r, NULL, "is the bus policy org.passthru1.conf installed?",
                                       "cannot take the name " BUS_NAME ": %s", strerror(-r));
+        r = sd_event_add_time_relative(m->event, &m->opening, CLOCK_MONOTONIC, OPEN_AFTER_USEC, 0, on_open, m);
+        if (r < 0)
+                return error_set(e, -r, "no timer is to be had: %s", strerror(-r));
+        manager_recover(m);
         return 0;
 }
 
@@ -223,6 +251,7 @@ Manager *manager_free(Manager *m) {
         jobs_clear(m);
         controllers_clear(m);
         events_free(m->events);
+        sd_event_source_disable_unref(m->opening);
         sd_bus_flush_close_unref(m->bus);
         json_decref(m->list);
         free(m->state_text);

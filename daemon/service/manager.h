@@ -34,6 +34,7 @@ typedef struct Manager {
         sd_event *event;
         sd_bus *bus;
         Events *events;
+        sd_event_source *opening; /* until calls are answered */
         WorkerSet workers;
         ManagerState state;
         char *state_text; /* what the recovery does or did, for people; NULL when there is nothing to say */
