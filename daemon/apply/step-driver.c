@@ -348,11 +348,12 @@ int step_bind(StepContext *c, const Step *s, Error **e) {
                 return r;
         if (c->undoing && found && str_equal(found, s->after))
                 return 0;
-        if (found)
+        /* Loading vfio-pci for the first of several controllers binds them all: their overrides name it. */
+        if (found && !str_equal(found, s->after))
                 return error_set_full(e, ESTALE, STEP_ERROR_FOREIGN, "Plan again.",
                                       "%s is bound to %s already: somebody else changed it",
                                       PCI_ADDRESS_STR(&s->address), found);
         if ((r = check_override_allows(dir, s, e)) < 0)
                 return r;
-        return bind_driver(c, dir, s, e);
+        return found ? check_identity(c, dir, &s->address, e) : bind_driver(c, dir, s, e);
 }

@@ -11,23 +11,37 @@ static bool is_obstacle(const CheckRequest *q, const PciFunction *f, const PciFu
         return member != f && !request_has(q, &member->address) && !pci_driver_is_vfio_safe(member->driver);
 }
 
-/* Storage controllers of the group that would have to come along, "0000:05:00.0 0000:05:00.1". */
-static char *companions(const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f, bool *ret_only) {
+/* "0000:00:1f.0 (lpc_ich), 0000:00:1f.3 (i801_smbus)" */
+static void print_obstacle(FILE *stream, const PciFunction *m) {
+        (void) fprintf(stream, "%s%s (%s)", ftell(stream) > 0 ? ", " : "", PCI_ADDRESS_STR(&m->address), m->driver);
+}
+
+/* " 0000:05:00.0 0000:05:00.1": what would have to be named as well. */
+static void print_companion(FILE *stream, const PciFunction *m) {
+        (void) fprintf(stream, " %s", PCI_ADDRESS_STR(&m->address));
+}
+
+static char *print_obstacles(const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f,
+                             void (*print)(FILE *, const PciFunction *)) {
         char *text = NULL;
         size_t size;
         FILE *stream = open_memstream(&text, &size);
 
-        *ret_only = true;
         for (size_t i = 0; stream && i < g->n_members; i++) {
                 const PciFunction *m = host_find_function(h, &g->members[i]);
-                if (!m || !is_obstacle(q, f, m))
-                        continue;
-                if (pci_function_is_controller(m))
-                        (void) fprintf(stream, " %s", PCI_ADDRESS_STR(&m->address));
-                else
-                        *ret_only = false;
+                if (m && is_obstacle(q, f, m))
+                        print(stream, m);
         }
         return stream && fclose(stream) == 0 ? text : NULL;
+}
+
+static bool only_controllers(const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f) {
+        for (size_t i = 0; i < g->n_members; i++) {
+                const PciFunction *m = host_find_function(h, &g->members[i]);
+                if (m && is_obstacle(q, f, m) && !pci_function_is_controller(m))
+                        return false;
+        }
+        return true;
 }
 
 static int add_obstacles(const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f, Finding *fail) {
@@ -45,17 +59,19 @@ static int add_obstacles(const Host *h, const IommuGroup *g, const CheckRequest 
 
 static int explain_shared(const Check *c, const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f,
                           FindingList *l) {
-        bool only_controllers;
-        _cleanup_free_ char *others = companions(h, g, q, f, &only_controllers);
-        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "%s shares IOMMU group %d with devices that the host uses",
-                                  PCI_ADDRESS_STR(&f->address), g->number);
+        _cleanup_free_ char *others = print_obstacles(h, g, q, f, print_obstacle);
+        _cleanup_free_ char *companions = print_obstacles(h, g, q, f, print_companion);
 
+        if (!others || !companions)
+                return check_result(NULL);
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "%s shares IOMMU group %d with what the host uses: %s",
+                                  PCI_ADDRESS_STR(&f->address), g->number, others);
         if (!fail || add_obstacles(h, g, q, f, fail) < 0)
                 return check_result(NULL);
         (void) finding_evidence(fail, "/sys/kernel/iommu_groups/%d/devices lists the members", g->number);
-        if (only_controllers)
+        if (only_controllers(h, g, q, f))
                 (void) finding_remedy(fail, "Assign the controllers of the group together: %s%s; or move the card to a slot with a "
-                                            "group of its own.", PCI_ADDRESS_STR(&f->address), others ? others : "");
+                                            "group of its own.", PCI_ADDRESS_STR(&f->address), companions);
         else
                 (void) finding_remedy(fail, "Move the card to another slot, best one of the processor's; onboard controllers cannot "
                                             "be moved: use a separate HBA.");
@@ -107,26 +123,34 @@ static const char *platform_device(const PciFunction *f) {
         }
 }
 
+static char *print_platform(const Host *h, const IommuGroup *g) {
+        char *text = NULL;
+        size_t size;
+        FILE *stream = open_memstream(&text, &size);
+
+        for (size_t i = 0; stream && i < g->n_members; i++) {
+                const PciFunction *m = host_find_function(h, &g->members[i]);
+                const char *what = m ? platform_device(m) : NULL;
+                if (what)
+                        (void) fprintf(stream, "%s%s (%s)", ftell(stream) > 0 ? ", " : "", PCI_ADDRESS_STR(&m->address), what);
+        }
+        return stream && fclose(stream) == 0 ? text : NULL;
+}
+
 static int run_group_platform(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         const IommuGroup *g = host_find_group(h, f->group);
-        Finding *fail = NULL;
 
         (void) q;
         if (!g)
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "%s has no IOMMU group", PCI_ADDRESS_STR(&f->address)));
-        for (size_t i = 0; i < g->n_members; i++) {
-                const PciFunction *m = host_find_function(h, &g->members[i]);
-                const char *what = m ? platform_device(m) : NULL;
-                if (!what)
-                        continue;
-                if (!fail)
-                        fail = check_add(c, f, l, VERDICT_FAIL, "IOMMU group %d of %s holds parts of the mainboard", g->number,
-                                         PCI_ADDRESS_STR(&f->address));
-                _cleanup_free_ char *text = function_describe(m);
-                (void) finding_evidence(fail, "%s: %s", what, text ? text : PCI_ADDRESS_STR(&m->address));
-        }
-        if (!fail)
+        _cleanup_free_ char *parts = print_platform(h, g);
+        if (!parts)
+                return check_result(NULL);
+        if (!*parts)
                 return check_result(check_add(c, f, l, VERDICT_PASS, "IOMMU group %d holds no part of the mainboard", g->number));
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "IOMMU group %d of %s holds parts of the mainboard: %s", g->number,
+                                  PCI_ADDRESS_STR(&f->address), parts);
+        (void) finding_evidence(fail, "/sys/kernel/iommu_groups/%d/devices lists the members", g->number);
         (void) finding_remedy(fail, "An onboard controller cannot leave its group: use a separate HBA in a slot with a group of its own.");
         return check_result(fail);
 }
