@@ -94,7 +94,8 @@ class Lab:
         return self
 
     def __exit__(self, kind, value, trace):
-        self.close(failed=kind is not None)
+        passed = kind is None or (kind is SystemExit and not value.code)
+        self.close(failed=not passed)
 
     def close(self, failed=False):
         if failed and self.machine:
