@@ -121,6 +121,7 @@ typedef struct Waiting {
         char *path;   /* of our job, once known */
         json_t *ended; /* {path: result}: a job may end before its path is known */
         char *shown;
+        bool lost;    /* the daemon that has the job is gone; a new one knows nothing of it */
 } Waiting;
 
 static volatile sig_atomic_t interrupted;
@@ -175,19 +176,28 @@ static int on_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name, *old, *new;
+        Waiting *w = userdata;
+
+        (void) error;
+        if (sd_bus_message_read(m, "sss", &name, &old, &new) >= 0 && *old)
+                w->lost = true;
+        return 0;
+}
+
 static int wait_for_end(sd_bus *bus, Waiting *w, Error **e) {
         while (!json_object_get(w->ended, w->path)) {
                 if (interrupted)
                         return error_set_full(e, EINTR, "interrupted", "`passthructl list` shows how it stands.",
                                               "the job goes on in passthrud");
                 int r = sd_bus_process(bus, NULL);
-                if (r == 0)
-                        r = sd_bus_wait(bus, 1000000);
+                if (r == 0 && !w->lost)
+                        r = sd_bus_wait(bus, 1000000); /* a Ctrl-C just before it is seen a second late */
                 if (r < 0 && r != -EINTR)
                         return error_set_full(e, -r, "no-daemon", "`systemctl status passthrud` and `passthructl status` show how it "
                                                                   "stands.", "the connection to passthrud was lost: %s", strerror(-r));
-                /* The daemon may die with the job's signal unsent. */
-                if (r == 0 && sd_bus_get_name_creds(bus, NAME, 0, NULL) < 0)
+                if (r == 0 && w->lost)
                         return error_set_full(e, ECONNRESET, "no-daemon",
                                               "It is started again and finishes or undoes the job; `passthructl status` shows how it "
                                               "stands.", "passthrud ended before the job did");
@@ -212,6 +222,9 @@ static int watch(sd_bus *bus, Waiting *w, Error **e) {
 
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, NAME, NULL, "org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed, w);
+        if (r >= 0)
+                r = sd_bus_add_match(bus, NULL, "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',"
+                                     "interface='org.freedesktop.DBus',arg0='" NAME "'", on_owner_changed, w);
         return r < 0 ? error_set(e, -r, "passthrud's signals cannot be watched: %s", strerror(-r)) : 0;
 }
 

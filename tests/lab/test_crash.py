@@ -33,14 +33,15 @@ if [ $signal = SIGSTOP ]; then
                 sleep 0.1
         done
         worker=$(pgrep -f "passthrud --worker apply")
-        kill -KILL $main
-        kill $tracer; wait $tracer 2>/dev/null
+        kill -KILL $main $tracer
+        wait $tracer 2>/dev/null
         sleep 1
         [ -n "$worker" ] && kill -CONT $worker
 fi
 wait $client
 echo "client ended with $?"
-kill $tracer 2>/dev/null
+# Asked to end, strace would wait for a daemon that waits for a child (vfork) that waits for strace.
+kill -KILL $tracer 2>/dev/null
 exit 0
 ''' % {'journal': JOURNAL}
 
