@@ -39,5 +39,6 @@ int check_run(const Host *h, const CheckRequest *q, FindingList *l, Error **e);
 int check_preflight(const Host *h, const PciAddress *addresses, size_t n, const char *guest, FindingList *l, Error **e);
 /* 0 when `a` is a storage controller of h, else the errors above. */
 int check_address(const Host *h, const PciAddress *a, const PciFunction **ret, Error **e);
-/* True when no failed finding stands in the way: hard and impossible ones always do, acceptable ones unless in `accept`. */
+/* True when nothing stands in the way: failed hard and impossible checks always do, and skipped ones (what is not known to be
+ * safe is not done); failed acceptable ones unless in `accept`. */
 bool check_allows(const FindingList *l, char *const *accept, size_t n_accept);

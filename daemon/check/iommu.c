@@ -136,6 +136,9 @@ static int run_reserved_region(const Check *c, const Host *h, const CheckRequest
                 (void) finding_evidence(fail, "/sys/kernel/iommu_groups/%d/reserved_regions: 0x%llx-0x%llx direct", g->number,
                                         (unsigned long long) g->regions[i].start, (unsigned long long) g->regions[i].end);
         }
+        if (!fail && !g->regions_known)
+                return check_result(check_add(c, f, l, VERDICT_SKIP, "the reserved regions of IOMMU group %d could not be read",
+                                              g->number));
         if (!fail)
                 return check_result(check_add(c, f, l, VERDICT_PASS, "the firmware demands no fixed mapping for IOMMU group %d",
                                               g->number));

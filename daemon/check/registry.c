@@ -120,6 +120,8 @@ int check_preflight(const Host *h, const PciAddress *addresses, size_t n, const 
 bool check_allows(const FindingList *l, char *const *accept, size_t n_accept) {
         for (size_t i = 0; i < l->n; i++) {
                 bool accepted = false;
+                if (l->items[i].verdict == VERDICT_SKIP && l->items[i].kind != CHECK_ACCEPTABLE)
+                        return false;
                 if (l->items[i].verdict != VERDICT_FAIL)
                         continue;
                 for (size_t j = 0; j < n_accept; j++)

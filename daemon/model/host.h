@@ -73,6 +73,7 @@ typedef struct IommuGroup {
         size_t n_members;
         ReservedRegion *regions;
         size_t n_regions;
+        bool regions_known;     /* false: reserved_regions could not be read */
 } IommuGroup;
 
 /* How the host uses a disk. Every kind but DISK_USE_CONFIGURED is a use right now. */

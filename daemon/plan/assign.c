@@ -34,7 +34,8 @@ static int check_guest_exists(const Host *h, const PlanRequest *q, Error **e) {
         if (!h->guests_known && !q->no_attach)
                 return plan_no_libvirt(h, "Start it: systemctl start libvirtd (or virtqemud.socket). With --no-attach the "
                                        "controllers are only reserved for the guest.", e);
-        if (h->guests_known && !host_find_guest(h, q->guest))
+        /* Where libvirt has no guests the one that is meant may be somebody else's. */
+        if (h->guests_known && !host_find_guest(h, q->guest) && !(q->no_attach && h->n_guests == 0))
                 return no_such_guest(h, q->guest, e);
         return 0;
 }
@@ -164,6 +165,18 @@ static int join(char **text, const char *separator, const char *sentence) {
         return 0;
 }
 
+/* A skipped check is no answer: what is not known to be safe is not done. */
+static int add_refusal(const Finding *f, char **messages, char **remedies) {
+        _cleanup_free_ char *text = NULL;
+        bool skipped = f->verdict == VERDICT_SKIP;
+
+        if (skipped && asprintf(&text, "%s could not be checked: %s", f->check, f->message) < 0)
+                return -ENOMEM;
+        if (join(messages, "; ", skipped ? text : f->message) < 0)
+                return -ENOMEM;
+        return join(remedies, " ", skipped ? "Mend what keeps passthru from reading it, then try again." : f->remedy);
+}
+
 static int check_findings(const FindingList *l, const PlanRequest *q, Error **e) {
         _cleanup_free_ char *messages = NULL, *remedies = NULL;
 
@@ -173,7 +186,7 @@ static int check_findings(const FindingList *l, const PlanRequest *q, Error **e)
                 const FindingList one = { .items = &l->items[i], .n = 1 };
                 if (check_allows(&one, q->accept, q->n_accept))
                         continue;
-                if (join(&messages, "; ", l->items[i].message) < 0 || join(&remedies, " ", l->items[i].remedy) < 0)
+                if (add_refusal(&l->items[i], &messages, &remedies) < 0)
                         return -ENOMEM;
         }
         return error_set_full(e, EPERM, "refused", remedies, "%s", messages ? messages : "the checks do not allow it");

@@ -42,6 +42,7 @@ static int read_regions(IommuGroup *g, int dir) {
         int r = attr_read(dir, "reserved_regions", &text);
         if (r < 0)
                 return r == -ENOENT || r == -EACCES ? 0 : r;
+        g->regions_known = true;
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
                 if ((r = add_region(g, line)) < 0)
                         return r;

@@ -109,12 +109,15 @@ static int read_place(PciFunction *f, int root, const char *link) {
         return 0;
 }
 
+/* udev's hwdb has the same names as pci.ids, and libpci 3.9 leaks at each lookup where there is none. */
+#define LOOKUP_FLAGS (PCI_LOOKUP_NO_NUMBERS | PCI_LOOKUP_NO_HWDB)
+
 static void read_names(PciFunction *f, struct pci_access *access) {
         char vendor[256], device[256];
 
-        if (pci_lookup_name(access, vendor, sizeof vendor, PCI_LOOKUP_VENDOR | PCI_LOOKUP_NO_NUMBERS, f->vendor))
+        if (pci_lookup_name(access, vendor, sizeof vendor, PCI_LOOKUP_VENDOR | LOOKUP_FLAGS, f->vendor))
                 f->vendor_name = strdup(vendor);
-        if (pci_lookup_name(access, device, sizeof device, PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_NUMBERS, f->vendor, f->device))
+        if (pci_lookup_name(access, device, sizeof device, PCI_LOOKUP_DEVICE | LOOKUP_FLAGS, f->vendor, f->device))
                 f->device_name = strdup(device);
 }
 

@@ -30,7 +30,7 @@ static void add_function(Host *h, const PciAddress *a, uint32_t class, const cha
 static void add_group(Host *h, int number, const PciAddress *members, size_t n) {
         IommuGroup *g = &h->groups[h->n_groups++];
 
-        *g = (IommuGroup){ .number = number, .members = calloc(n, sizeof *members), .n_members = n };
+        *g = (IommuGroup){ .number = number, .members = calloc(n, sizeof *members), .n_members = n, .regions_known = true };
         memcpy(g->members, members, n * sizeof *members);
 }
 

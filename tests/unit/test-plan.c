@@ -188,11 +188,31 @@ static void no_attach_needs_no_libvirt_and_no_shut_off_guest(void **state) {
         (void) state;
         q.no_attach = true;
         assert_int_equal(plan_make(h, &q, &p, NULL, NULL), 0);
-        h->guests_known = false;
         q.guest = (char *) "anything";
-        assert_int_equal(plan_make(h, &q, &unknown, NULL, NULL), 0);
-        h->guests_known = true;
         assert_refused(h, &q, "no-such-guest", "anything");
+        /* libvirt that does not answer may have guests with the controller, one that was never there has none */
+        h->guests_known = false;
+        h->guests_problem = strdup("it does not answer");
+        assert_refused(h, &q, "refused", "guest-conflict could not be checked");
+        h->guests_known = true;
+        h->n_guests = 0;
+        assert_int_equal(plan_make(h, &q, &unknown, NULL, NULL), 0);
+        h->n_guests = 2;
+}
+
+static void what_could_not_be_checked_is_refused(void **state) {
+        _cleanup_(host_freep) Host *h = machine_new();
+
+        (void) state;
+        h->uses_known = false;
+        assert_assign_refused(h, "refused", "host-disk-use could not be checked");
+        h->uses_known = true;
+        h->vfio_pci = TRI_UNKNOWN;
+        assert_assign_refused(h, "refused", "vfio-available could not be checked");
+        h->vfio_pci = TRI_YES;
+        for (size_t i = 0; i < h->n_groups; i++)
+                h->groups[i].regions_known = false;
+        assert_assign_refused(h, "refused", "reserved-region could not be checked");
 }
 
 static void after_a_reboot_it_is_assigned_again(void **state) {
@@ -503,6 +523,7 @@ int main(void) {
                 cmocka_unit_test(each_group_is_verified_once),
                 cmocka_unit_test(without_attach_the_definition_stays),
                 cmocka_unit_test(no_attach_needs_no_libvirt_and_no_shut_off_guest),
+                cmocka_unit_test(what_could_not_be_checked_is_refused),
                 cmocka_unit_test(after_a_reboot_it_is_assigned_again),
                 cmocka_unit_test(other_disks_after_a_reboot_are_recorded),
                 cmocka_unit_test(a_controller_without_driver_is_assigned),
