@@ -17,7 +17,6 @@ ROOTS = ('/etc', '/boot', '/var/lib/passthru', '/run/passthru')
 # What may differ, and why. At most ten.
 IGNORED = {
     '/var/lib/passthru/journal': 'append-only: the record of what was done stays, by design',
-    '/run/passthru/lock': 'only held, never read',
     '/etc/libvirt/qemu': "libvirt's own copy of the domains; they are compared through virsh instead",
     '/etc/lvm/archive': 'LVM keeps old metadata whenever a test makes a volume group',
     '/etc/lvm/backup': 'the same',
@@ -25,8 +24,8 @@ IGNORED = {
     '/etc/resolv.conf': 'written by the network, not by us',
     '/etc/apparmor.d/libvirt': "libvirt's profile of each guest, written at each start of it",
 }
-LSBLK_VOLATILE = ('name', 'kname', 'path', 'hctl', 'maj:min', 'pkname', 'maj', 'min', 'fsavail', 'fsused', 'fsuse%',
-                  'rand', 'ra', 'sched', 'rq-size', 'id', 'id-link', 'disk-seq')
+# What names and numbers the kernel gives a disk that comes back, and how full the host's own file systems are.
+LSBLK_VOLATILE = ('name', 'kname', 'path', 'hctl', 'maj:min', 'pkname', 'maj', 'min', 'disk-seq', 'fsavail', 'fsused', 'fsuse%')
 
 
 def ignored(path):
