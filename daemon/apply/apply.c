@@ -23,6 +23,8 @@ static const StepFunction functions[_STEP_KIND_MAX] = {
         [STEP_UNSTORE] = step_unstore,
         [STEP_ATTACH] = step_attach,
         [STEP_DETACH] = step_detach,
+        [STEP_PLUG] = step_plug,
+        [STEP_UNPLUG] = step_unplug,
 };
 
 typedef struct Run {
@@ -89,7 +91,7 @@ static void undo_clear(Undo *u) {
 }
 
 static bool is_guest_step(const Step *s) {
-        return s->kind == STEP_ATTACH || s->kind == STEP_DETACH;
+        return s->kind == STEP_ATTACH || s->kind == STEP_DETACH || s->kind == STEP_PLUG || s->kind == STEP_UNPLUG;
 }
 
 /* Without libvirt nobody knows whether the guest's definition holds the controller. */
@@ -200,6 +202,8 @@ static int run_step(const Run *run, size_t i, Error **e) {
         const Plan *p = run->context->plan;
         int r;
 
+        if (step_is_cancelled(run->context))
+                return error_set_full(e, ECANCELED, "cancelled", NULL, "cancelled before step %zu of %zu", i + 1, p->n_steps);
         report(run, i, p->n_steps, "", &p->steps[i]);
         if ((r = journal_start(run->journal, run->transaction, i, e)) < 0 ||
             (r = execute(run->context, &p->steps[i], e)) < 0)
@@ -249,8 +253,9 @@ int apply_run(StepContext *c, Journal *j, ApplyProgress progress, void *userdata
         return r;
 }
 
-int apply_plan(Journal *j, const Host *h, const Plan *p, ApplyProgress progress, void *userdata, Error **e) {
-        StepContext c = { .root = AT_FDCWD, .libvirt_uri = LIBVIRT_URI, .host = h, .plan = p };
+int apply_plan(Journal *j, const Host *h, const Plan *p, ApplyProgress progress, ApplyCancelled cancelled, void *userdata,
+               Error **e) {
+        StepContext c = { .root = AT_FDCWD, .libvirt_uri = LIBVIRT_URI, .host = h, .plan = p, .cancelled = cancelled };
 
         return apply_run(&c, j, progress, userdata, e);
 }
@@ -261,6 +266,25 @@ void recovery_clear(Recovery *r) {
         free(r->transaction);
         free(r->message);
         *r = (Recovery){};
+}
+
+/* Finishes or undoes the transaction; *message gets what was done. */
+static int recover_transaction(const Run *run, char **message, Error **e) {
+        const Plan *p = run->context->plan;
+        const char *kind = plan_kind_to_string(p->kind), *guest = p->guest ? p->guest : "";
+        _cleanup_(undo_clear) Undo u = {};
+
+        int r = undo_plan(run, &u, e);
+        if (r < 0)
+                return r;
+        if (recovery_commits(run->transaction, u.host)) {
+                if ((r = journal_commit(run->journal, run->transaction, e)) >= 0)
+                        tell(message, "an interrupted %s for guest %s had been done but for its last record, and is kept", kind, guest);
+                return r;
+        }
+        if ((r = undo_transaction(run, "interrupted, undone by the recovery", message, e)) >= 0)
+                tell(message, "an interrupted %s for guest %s was undone", kind, guest);
+        return r;
 }
 
 int apply_recover_in(StepContext *c, Journal *j, Recovery *ret, Error **e) {
@@ -276,17 +300,13 @@ int apply_recover_in(StepContext *c, Journal *j, Recovery *ret, Error **e) {
                 c->plan = t->plan;
                 recovery.needed = true;
                 recovery.transaction = strdup(t->id);
-                r = undo_transaction(&run, "interrupted, undone by the recovery", &recovery.message, &failure);
+                r = recover_transaction(&run, &recovery.message, &failure);
                 recovery.complete = r >= 0;
                 if (r < 0)
                         tell(&recovery.message, "an interrupted %s for guest %s is not undone: %s. %s",
                              plan_kind_to_string(t->plan->kind), t->plan->guest ? t->plan->guest : "",
                              error_text(failure, r),
                              failure && failure->remedy ? failure->remedy : UNDO_REMEDY);
-                else
-                        tell(&recovery.message, "an interrupted %s for guest %s was undone",
-                             plan_kind_to_string(t->plan->kind),
-                             t->plan->guest ? t->plan->guest : "");
                 c->plan = NULL;
         }
         *ret = recovery;

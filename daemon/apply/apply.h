@@ -7,10 +7,13 @@
 
 /* Called before each step (and each undone step) with its number from 0, the total and a line for people. */
 typedef void (*ApplyProgress)(void *userdata, size_t step, size_t total, const char *text);
+/* Asked between the steps, and in those that wait for a guest: true stops the plan, and what was done is undone. */
+typedef bool (*ApplyCancelled)(void);
 
 /* Carries out the plan under one transaction. When a step fails the steps before are undone in reverse order, the
  * transaction is aborted and the error is the step's own, its message ending with what was undone or could not be. */
-int apply_plan(Journal *j, const Host *h, const Plan *p, ApplyProgress progress, void *userdata, Error **e);
+int apply_plan(Journal *j, const Host *h, const Plan *p, ApplyProgress progress, ApplyCancelled cancelled, void *userdata,
+               Error **e);
 
 typedef struct Recovery {
         bool needed;      /* an open transaction was found */
@@ -20,7 +23,11 @@ typedef struct Recovery {
 } Recovery;
 void recovery_clear(Recovery *r);
 
-/* Undoes the open transaction, if any. Idempotent when itself interrupted. Host is read inside. */
+/* True when nothing but the commit record is missing and the last step gave the controllers to a running guest: it may have
+ * written to its disks since, and taking them away would lose that. Such a transaction is committed instead. Pure. */
+bool recovery_commits(const Transaction *t, const Host *h);
+
+/* Undoes the open transaction, if any, or commits it (see above). Idempotent when itself interrupted. Host is read inside. */
 int apply_recover(Journal *j, Recovery *ret, Error **e);
 
 /* Pure: which inverse steps bring h back, in order. Steps whose state is neither before nor after are named in *ret_foreign

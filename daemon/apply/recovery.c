@@ -105,6 +105,8 @@ static int foreign_text(Recall *c, const Step *s, char **ret) {
 
         if (s->kind == STEP_STORE || s->kind == STEP_UNSTORE)
                 return asprintf(ret, "the record of %s is another one", address);
+        if (s->kind == STEP_PLUG || s->kind == STEP_UNPLUG)
+                return asprintf(ret, "the running guest %s has %s from somebody else, or is not known", s->subject, address);
         if (s->kind == STEP_ATTACH || s->kind == STEP_DETACH)
                 return asprintf(ret, "the definition of guest %s holds %s from somebody else, or is not known", s->subject,
                                 address);
@@ -205,6 +207,17 @@ static void order_binds(Recall *c) {
         for (size_t i = c->n; i-- > 0;)
                 if (c->steps[i].kind == STEP_BIND)
                         move_behind(c, i, last_override(c, i));
+}
+
+bool recovery_commits(const Transaction *t, const Host *h) {
+        size_t n = t->plan->n_steps;
+
+        if (n == 0 || t->plan->steps[n - 1].kind != STEP_PLUG || !was_begun(t, n - 1))
+                return false;
+        for (size_t i = 0; i + 1 < n; i++)
+                if (t->progress[i] != STEP_DONE)
+                        return false;
+        return step_state(&t->plan->steps[n - 1], h) == STEP_AT_AFTER;
 }
 
 int recovery_steps(const Transaction *t, const Host *h, Step **ret_steps, size_t **ret_origin, size_t *ret_n,

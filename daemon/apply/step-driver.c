@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -170,6 +171,20 @@ int step_override(StepContext *c, const Step *s, Error **e) {
 
 /* -- unbind -------------------------------------------------------------------------------------------------------- */
 
+/* A guest that has just ended, or given the controller back, closes it a little later. */
+#define GROUP_TRIES 50
+#define GROUP_PAUSE_MS 100
+
+static bool group_is_busy(const StepContext *c, const char *path) {
+        for (int i = 0; i < GROUP_TRIES; i++) {
+                _cleanup_close_ int fd = file_open(c->root, path, O_RDWR);
+                if (fd != -EBUSY)
+                        return false;
+                (void) poll(NULL, 0, GROUP_PAUSE_MS);
+        }
+        return true;
+}
+
 /* vfio-pci's remove callback waits, uninterruptibly, until the last user has closed the device
  * (drivers/vfio/vfio_main.c, vfio_unregister_group_dev), so it must not be started while there is one. The group opens
  * once only. */
@@ -183,8 +198,7 @@ static int check_group_idle(const StepContext *c, int dir, const PciAddress *a, 
                 return r == -ENOENT ? 0 : error_set(e, -r, "the IOMMU group of %s cannot be read", PCI_ADDRESS_STR(a));
         if (asprintf(&path, "/dev/vfio/%s", group) < 0)
                 return error_oom(e);
-        _cleanup_close_ int fd = file_open(c->root, path, O_RDWR);
-        if (fd != -EBUSY)
+        if (!group_is_busy(c, path))
                 return 0;
         _cleanup_close_ int node = file_open(c->root, path, O_PATH);
         if (node >= 0 && fstat(node, &st) == 0) {

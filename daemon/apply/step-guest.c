@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * attach and detach in the persistent definition of a shut-off guest. Only single devices are added and removed:
- * redefining a domain from its dumped XML would lose what the dump leaves out (secrets) and what somebody else changes
- * meanwhile.
+ * attach and detach in a guest's persistent definition, plug and unplug in the running guest. Only single devices are
+ * added and removed: redefining a domain from its dumped XML would lose what the dump leaves out (secrets) and what
+ * somebody else changes meanwhile.
  */
 #include <errno.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 #include <libxml/parser.h>
 #include <libxml/tree.h>
+#include <poll.h>
+#include <time.h>
 
 #include "apply/step.h"
 #include "probe/probe.h"
@@ -47,19 +49,27 @@ static int domain_open(const StepContext *c, const char *guest, Domain *d, Error
         if (!d->domain)
                 return error_set_full(e, ENOENT, "no-such-guest", "virsh list --all names the guests.",
                                       "guest %s cannot be found: %s", guest, virGetLastErrorMessage());
-        int active = virDomainIsActive(d->domain);
-        if (active < 0)
-                return error_set(e, EIO, "the state of guest %s cannot be read: %s", guest, virGetLastErrorMessage());
-        if (active > 0)
-                return error_set_full(e, EBUSY, "guest-running", "Shut it down first.", "guest %s is running", guest);
         return 0;
 }
 
-static int domain_xml(const Domain *d, const char *guest, char **ret, Error **e) {
-        *ret = virDomainGetXMLDesc(d->domain, VIR_DOMAIN_XML_INACTIVE);
+/* Which of the two definitions of a domain a step is about. */
+typedef struct Side {
+        bool live;
+        unsigned affect;   /* virDomainDeviceModifyFlags */
+        unsigned xml;      /* virDomainXMLFlags */
+        const char *name;  /* for messages, before the guest's name */
+} Side;
+
+static const Side config = { false, VIR_DOMAIN_AFFECT_CONFIG, VIR_DOMAIN_XML_INACTIVE, "the definition of guest" };
+static const Side running = { true, VIR_DOMAIN_AFFECT_LIVE, 0, "the running guest" };
+
+static int domain_xml(const Domain *d, const Side *side, const char *guest, char **ret, Error **e) {
+        if (side->live && virDomainIsActive(d->domain) != 1)
+                return error_set_full(e, ESRCH, "guest-stopped", "Try again now that it is shut off.",
+                                      "guest %s does not run any more", guest);
+        *ret = virDomainGetXMLDesc(d->domain, side->xml);
         if (!*ret)
-                return error_set(e, EIO, "the definition of guest %s cannot be read: %s", guest,
-                                 virGetLastErrorMessage());
+                return error_set(e, EIO, "%s %s cannot be read: %s", side->name, guest, virGetLastErrorMessage());
         return 0;
 }
 
@@ -74,10 +84,11 @@ static char *device_alias(const PciAddress *a) {
         return alias;
 }
 
-static int device_presence(const char *xml, const PciAddress *a, const char *alias, Presence *ret, Error **e) {
+static int device_presence(const char *xml, const Side *side, const PciAddress *a, const char *alias, Presence *ret,
+                           Error **e) {
         Guest g = {};
 
-        int r = guest_from_xml(xml, /* live= */ false, &g, e);
+        int r = guest_from_xml(xml, side->live, &g, e);
         *ret = DEVICE_ABSENT;
         for (size_t i = 0; r >= 0 && i < g.n_devices; i++)
                 if (pci_address_equal(&g.devices[i].address, a))
@@ -86,20 +97,21 @@ static int device_presence(const char *xml, const PciAddress *a, const char *ali
         return r;
 }
 
-static int domain_presence(const Domain *d, const Step *s, const char *alias, char **ret_xml, Presence *ret,
-                           Error **e) {
-        int r = domain_xml(d, s->subject, ret_xml, e);
+static int domain_presence(const Domain *d, const Side *side, const Step *s, const char *alias, char **ret_xml,
+                           Presence *ret, Error **e) {
+        int r = domain_xml(d, side, s->subject, ret_xml, e);
 
-        return r < 0 ? r : device_presence(*ret_xml, &s->address, alias, ret, e);
+        return r < 0 ? r : device_presence(*ret_xml, side, &s->address, alias, ret, e);
 }
 
-static int device_foreign(const Step *s, Error **e) {
-        return error_set_full(e, EEXIST, STEP_ERROR_FOREIGN, "Remove it with virsh detach-device --config.",
-                              "the definition of guest %s holds %s, but not from passthru", s->subject,
+static int device_foreign(const Side *side, const Step *s, Error **e) {
+        return error_set_full(e, EEXIST, STEP_ERROR_FOREIGN,
+                              side->live ? "Take it out with virsh detach-device." : "Remove it with virsh detach-device --config.",
+                              "%s %s holds %s, but not from passthru", side->name, s->subject,
                               PCI_ADDRESS_STR(&s->address));
 }
 
-/* -- attach -------------------------------------------------------------------------------------------------------- */
+/* -- attach and plug -------------------------------------------------------------------------------------------------------- */
 
 static char *device_xml(const PciAddress *a, const char *alias) {
         char *xml;
@@ -115,20 +127,21 @@ static char *device_xml(const PciAddress *a, const char *alias) {
         return r < 0 ? NULL : xml;
 }
 
-static int verify_presence(const Domain *d, const Step *s, const char *alias, Presence expected, Error **e) {
+static int verify_presence(const Domain *d, const Side *side, const Step *s, const char *alias, Presence expected,
+                           Error **e) {
         _cleanup_free_ char *xml = NULL;
         Presence found;
 
-        int r = domain_presence(d, s, alias, &xml, &found, e);
+        int r = domain_presence(d, side, s, alias, &xml, &found, e);
         if (r < 0)
                 return r;
         if (found != expected)
-                return error_set(e, EIO, "libvirt reported success, but the definition of guest %s %s %s", s->subject,
+                return error_set(e, EIO, "libvirt reported success, but %s %s %s %s", side->name, s->subject,
                                  found == DEVICE_ABSENT ? "lacks" : "still holds", PCI_ADDRESS_STR(&s->address));
         return 0;
 }
 
-int step_attach(StepContext *c, const Step *s, Error **e) {
+static int add_device(StepContext *c, const Side *side, const Step *s, Error **e) {
         _cleanup_free_ char *alias = device_alias(&s->address), *xml = NULL;
         _cleanup_free_ char *device = alias ? device_xml(&s->address, alias) : NULL;
         _cleanup_(domain_close) Domain d = {};
@@ -137,17 +150,24 @@ int step_attach(StepContext *c, const Step *s, Error **e) {
         if (!device)
                 return error_oom(e);
         int r = domain_open(c, s->subject, &d, e);
-        if (r < 0 || (r = domain_presence(&d, s, alias, &xml, &found, e)) < 0)
+        if (r < 0 || (r = domain_presence(&d, side, s, alias, &xml, &found, e)) < 0)
                 return r;
         if (found == DEVICE_OURS)
                 return 0;
         if (found == DEVICE_FOREIGN)
-                return device_foreign(s, e);
-        if (virDomainAttachDeviceFlags(d.domain, device, VIR_DOMAIN_AFFECT_CONFIG) < 0)
-                return error_set(e, EIO, "%s cannot be attached to guest %s: %s", PCI_ADDRESS_STR(&s->address),
-                                 s->subject,
-                                 virGetLastErrorMessage());
-        return verify_presence(&d, s, alias, DEVICE_OURS, e);
+                return device_foreign(side, s, e);
+        if (virDomainAttachDeviceFlags(d.domain, device, side->affect) < 0)
+                return error_set(e, EIO, "%s cannot be added to %s %s: %s", PCI_ADDRESS_STR(&s->address), side->name,
+                                 s->subject, virGetLastErrorMessage());
+        return verify_presence(&d, side, s, alias, DEVICE_OURS, e);
+}
+
+int step_attach(StepContext *c, const Step *s, Error **e) {
+        return add_device(c, &config, s, e);
+}
+
+int step_plug(StepContext *c, const Step *s, Error **e) {
+        return add_device(c, &running, s, e);
 }
 
 /* -- detach -------------------------------------------------------------------------------------------------------- */
@@ -187,25 +207,100 @@ static int device_element(const char *xml, const char *alias, char **ret, Error 
         return error_set(e, ENOENT, "the definition has no device with the alias %s", alias);
 }
 
-int step_detach(StepContext *c, const Step *s, Error **e) {
-        _cleanup_free_ char *alias = device_alias(&s->address), *xml = NULL, *device = NULL;
-        _cleanup_(domain_close) Domain d = {};
+/* Opens the domain and finds our device in it. *ret_device is NULL when it is not there. */
+static int find_device(StepContext *c, const Side *side, const Step *s, Domain *d, char **ret_device, Error **e) {
+        _cleanup_free_ char *alias = device_alias(&s->address), *xml = NULL;
         Presence found;
 
         if (!alias)
                 return error_oom(e);
-        int r = domain_open(c, s->subject, &d, e);
-        if (r < 0 || (r = domain_presence(&d, s, alias, &xml, &found, e)) < 0)
+        int r = domain_open(c, s->subject, d, e);
+        if (r < 0 || (r = domain_presence(d, side, s, alias, &xml, &found, e)) < 0)
                 return r;
-        if (found == DEVICE_ABSENT)
-                return 0;
         if (found == DEVICE_FOREIGN)
-                return device_foreign(s, e);
-        if ((r = device_element(xml, alias, &device, e)) < 0)
+                return device_foreign(side, s, e);
+        return found == DEVICE_OURS ? device_element(xml, alias, ret_device, e) : 0;
+}
+
+int step_detach(StepContext *c, const Step *s, Error **e) {
+        _cleanup_free_ char *device = NULL;
+        _cleanup_(domain_close) Domain d = {};
+
+        int r = find_device(c, &config, s, &d, &device, e);
+        if (r < 0 || !device)
                 return r;
-        if (virDomainDetachDeviceFlags(d.domain, device, VIR_DOMAIN_AFFECT_CONFIG) < 0)
+        if (virDomainDetachDeviceFlags(d.domain, device, config.affect) < 0)
                 return error_set(e, EIO, "%s cannot be detached from guest %s: %s", PCI_ADDRESS_STR(&s->address),
-                                 s->subject,
-                                 virGetLastErrorMessage());
-        return verify_presence(&d, s, alias, DEVICE_ABSENT, e);
+                                 s->subject, virGetLastErrorMessage());
+        _cleanup_free_ char *alias = device_alias(&s->address);
+        return alias ? verify_presence(&d, &config, s, alias, DEVICE_ABSENT, e) : error_oom(e);
+}
+
+/* -- unplug -------------------------------------------------------------------------------------------------------- */
+
+/* The guest decides. A request made while it boots is lost, and one made during another is refused (the power indicator
+ * blinks for five seconds, PCI Express Base Specification 5.0, section 6.7.1.5), so it is repeated. */
+#define UNPLUG_DEADLINE_MS 60000
+#define UNPLUG_AGAIN_MS 8000
+#define UNPLUG_LOOK_MS 500
+
+static long milliseconds(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (long) t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* 1 when the device has left the guest, or the guest has ended. */
+static int is_unplugged(const Domain *d, const Step *s, const char *alias, Error **e) {
+        _cleanup_free_ char *xml = NULL;
+        Presence found;
+
+        if (virDomainIsActive(d->domain) == 0)
+                return 1;
+        int r = domain_presence(d, &running, s, alias, &xml, &found, e);
+        return r < 0 ? r : found == DEVICE_ABSENT;
+}
+
+static int unplug_wait(StepContext *c, const Domain *d, const Step *s, const char *alias, const char *device, Error **e) {
+        long begin = milliseconds(), asked = begin - UNPLUG_AGAIN_MS;
+        _cleanup_free_ char *answer = NULL;
+
+        for (;;) {
+                long now = milliseconds();
+                int r = is_unplugged(d, s, alias, e);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+                if (now - begin >= UNPLUG_DEADLINE_MS)
+                        break;
+                if (step_is_cancelled(c))
+                        return error_set_full(e, ECANCELED, "cancelled", "The guest may still give it back later; release it again "
+                                              "then.", "cancelled while guest %s was asked for %s", s->subject,
+                                              PCI_ADDRESS_STR(&s->address));
+                if (now - asked >= UNPLUG_AGAIN_MS) {
+                        asked = now;
+                        if (virDomainDetachDeviceFlags(d->domain, device, running.affect) < 0) {
+                                free(answer);
+                                answer = strdup(virGetLastErrorMessage());
+                        }
+                }
+                (void) poll(NULL, 0, UNPLUG_LOOK_MS);
+        }
+        return error_set_full(e, ETIMEDOUT, "unplug-ignored", "See in the guest what keeps it (is it paused or still booting, does its "
+                              "kernel have PCI hot-plug?), or shut the guest down and release it then.",
+                              "guest %s did not give %s back within %d seconds; it still has it and goes on%s%s", s->subject,
+                              PCI_ADDRESS_STR(&s->address), UNPLUG_DEADLINE_MS / 1000, answer ? "; libvirt said: " : "",
+                              answer ? answer : "");
+}
+
+int step_unplug(StepContext *c, const Step *s, Error **e) {
+        _cleanup_free_ char *alias = device_alias(&s->address), *device = NULL;
+        _cleanup_(domain_close) Domain d = {};
+
+        if (!alias)
+                return error_oom(e);
+        int r = find_device(c, &running, s, &d, &device, e);
+        if (r < 0 || !device)
+                return r;
+        return unplug_wait(c, &d, s, alias, device, e);
 }

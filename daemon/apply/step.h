@@ -24,6 +24,7 @@ typedef struct StepContext {
         const Host *host;        /* the reading that the plan was made from; while undoing, a fresh one */
         const Plan *plan;
         bool undoing;
+        ApplyCancelled cancelled; /* NULL: never */
         Hold *holds;
         size_t n_holds;
         AttrWriter write;        /* NULL: attr_write. The tests put a model of the kernel here. */
@@ -48,8 +49,15 @@ int step_store(StepContext *c, const Step *s, Error **e);
 int step_unstore(StepContext *c, const Step *s, Error **e);
 int step_attach(StepContext *c, const Step *s, Error **e);
 int step_detach(StepContext *c, const Step *s, Error **e);
+int step_plug(StepContext *c, const Step *s, Error **e);
+int step_unplug(StepContext *c, const Step *s, Error **e);
 
 /* -- disks (step-disk.c) ------------------------------------------------------------------------------------------- */
+
+/* Somebody wants the plan stopped. What is being undone is undone to its end. */
+static inline bool step_is_cancelled(const StepContext *c) {
+        return !c->undoing && c->cancelled && c->cancelled();
+}
 
 static inline bool step_is_live(const StepContext *c) {
         return !c->sysroot;

@@ -66,6 +66,14 @@ void disk_clear(Disk *d) {
 void guest_clear(Guest *g) {
         free(g->name);
         free(g->uuid);
+        free(g->owner);
+        free(g->agent_problem);
+        strings_free(g->disk_serials, g->n_disk_serials);
+        for (size_t i = 0; i < g->n_uses; i++) {
+                free(g->uses[i].serial);
+                free(g->uses[i].what);
+        }
+        free(g->uses);
         for (size_t i = 0; i < g->n_devices; i++)
                 free(g->devices[i].alias);
         free(g->devices);

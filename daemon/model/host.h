@@ -119,8 +119,15 @@ typedef struct GuestDevice {
         bool in_config, in_live;
 } GuestDevice;
 
+/* What a guest does with a disk, as its own agent tells: "mounted at /mnt/tank", "member of pool tank". */
+typedef struct GuestUse {
+        char *serial;           /* of the disk; NULL: the agent does not tell which disk it is */
+        char *what;
+} GuestUse;
+
 typedef struct Guest {
         char *name, *uuid;
+        char *owner;            /* the tool that the definition's metadata names; NULL none */
         GuestState state;
         bool persistent;
         Tri managed_save;       /* a managed-save image exists */
@@ -128,6 +135,12 @@ typedef struct Guest {
         size_t n_devices;
         char **disk_sources;    /* host paths of its <disk>s, n_disk_sources of them */
         size_t n_disk_sources;
+        Tri agent;              /* TRI_YES: it answered, uses is what it told; TRI_NO: it did not; unknown: not asked */
+        char *agent_problem;    /* why it did not, for people */
+        char **disk_serials;    /* of the whole disks that the agent lists */
+        size_t n_disk_serials;
+        GuestUse *uses;
+        size_t n_uses;
 } Guest;
 
 /* Our own record: one controller that belongs to a guest (from the assignment store). */

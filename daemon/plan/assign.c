@@ -46,14 +46,18 @@ static int check_guest_ready(const Host *h, const PlanRequest *q, Error **e) {
 
         if (q->no_attach)
                 return 0;
-        if (g->state != GUEST_SHUT_OFF)
-                return error_set_full(e, EBUSY, "guest-running", "Shut it down first: virsh shutdown GUEST.",
-                                      "guest %s is %s, and a controller cannot be plugged into a running guest yet", g->name,
-                                      guest_state_to_string(g->state));
         if (!g->persistent)
                 return error_set_full(e, EINVAL, "transient-guest", "Define it: virsh define FILE.",
                                       "guest %s is transient: it has no definition that a controller could be added to",
                                       g->name);
+        if (g->owner)
+                return error_set_full(e, EPERM, "foreign-guest", "Add the controller there, or reserve it with --no-attach.",
+                                      "guest %s belongs to %s, which would undo changes of its definition", g->name, g->owner);
+        /* A paused guest would take the device, but nobody could tell whether it works. */
+        if (g->state != GUEST_SHUT_OFF && g->state != GUEST_RUNNING)
+                return error_set_full(e, EBUSY, "guest-paused", "Let it go on (virsh resume GUEST) or shut it down first.",
+                                      "guest %s is %s: a controller can be plugged into a running guest or added to one that is "
+                                      "shut off", g->name, guest_state_to_string(g->state));
         /* Its devices are those of the image: the changed definition would not be used, or not fit. */
         if (g->managed_save == TRI_YES)
                 return error_set_full(e, EBUSY, "managed-save",
@@ -124,8 +128,16 @@ static bool needs_attach(const Host *h, const PlanRequest *q, const PciFunction 
         return !q->no_attach && !(d && d->in_config);
 }
 
+static bool needs_plug(const Host *h, const PlanRequest *q, const PciFunction *f) {
+        const Guest *g = host_find_guest(h, q->guest);
+        const GuestDevice *d = guest_find_device(g, &f->address);
+
+        return !q->no_attach && g->state == GUEST_RUNNING && !(d && d->in_live);
+}
+
 static bool is_complete(const Host *h, const PlanRequest *q, const PciFunction *f) {
-        return host_find_assigned(h, &f->address) && is_bound(f) && f->driver_override && !needs_attach(h, q, f);
+        return host_find_assigned(h, &f->address) && is_bound(f) && f->driver_override && !needs_attach(h, q, f) &&
+               !needs_plug(h, q, f);
 }
 
 static int check_not_complete(const Host *h, const PlanRequest *q, Error **e) {
@@ -310,6 +322,12 @@ static int add_attach(const Assign *a, const PciFunction *f) {
         return plan_add_step(a->p, STEP_ATTACH, a->q->guest, &f->address, NULL, PCI_ADDRESS_STR(&f->address));
 }
 
+static int add_plug(const Assign *a, const PciFunction *f) {
+        if (!needs_plug(a->h, a->q, f))
+                return 0;
+        return plan_add_step(a->p, STEP_PLUG, a->q->guest, &f->address, NULL, PCI_ADDRESS_STR(&f->address));
+}
+
 /* Each for all controllers before the next begins: no disk is lost to the host before all are held, and a group becomes
  * viable only when its last member has left the host's drivers.
  *
@@ -317,7 +335,7 @@ static int add_attach(const Assign *a, const PciFunction *f) {
  * probed only when no override names vfio-pci any more. In between the controller has neither driver nor override; nothing
  * probes it by itself then. Should a module that is being loaded right then take it, the bind finds that and undoes. */
 static int (*const phases[])(const Assign *a, const PciFunction *f) = {
-        add_holds, add_flushes, add_unbind, add_override, add_bind, add_verify, add_store, add_attach,
+        add_holds, add_flushes, add_unbind, add_override, add_bind, add_verify, add_store, add_attach, add_plug,
 };
 
 static int add_steps(const Assign *a) {

@@ -209,8 +209,10 @@ static bool values_ok(const Step *s) {
         case STEP_UNSTORE:
                 return b && !a;
         case STEP_ATTACH:
+        case STEP_PLUG:
                 return !b && plan_text_ok(a);
         case STEP_DETACH:
+        case STEP_UNPLUG:
                 return plan_text_ok(b) && !a;
         default:
                 return false;
@@ -226,6 +228,8 @@ static bool subject_ok(const Step *s) {
         case STEP_FLUSH:
         case STEP_ATTACH:
         case STEP_DETACH:
+        case STEP_PLUG:
+        case STEP_UNPLUG:
                 return plan_text_ok(s->subject);
         case STEP_VERIFY:
                 (void) snprintf(group, sizeof group, "%d", s->group);

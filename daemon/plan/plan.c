@@ -14,6 +14,8 @@ static const char *const step_kind_table[_STEP_KIND_MAX] = {
         [STEP_UNSTORE] = "unstore",
         [STEP_ATTACH] = "attach",
         [STEP_DETACH] = "detach",
+        [STEP_PLUG] = "plug",
+        [STEP_UNPLUG] = "unplug",
 };
 
 static const char *const plan_kind_table[_PLAN_KIND_MAX] = {

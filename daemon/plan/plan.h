@@ -19,6 +19,8 @@ typedef enum StepKind {
         STEP_UNSTORE,  /* subject: address; `before` is its JSON text */
         STEP_ATTACH,   /* subject: guest; persistent definition gains the host device `address` */
         STEP_DETACH,   /* subject: guest; persistent definition loses it */
+        STEP_PLUG,     /* subject: guest; the running guest gains it */
+        STEP_UNPLUG,   /* subject: guest; the running guest is asked for it, and gives it back */
         _STEP_KIND_MAX,
 } StepKind;
 

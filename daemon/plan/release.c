@@ -11,6 +11,7 @@ typedef struct Target {
 
 typedef struct Release {
         const Host *h;
+        const PlanRequest *q;
         Plan *p;
         Target *targets;
         size_t n;
@@ -73,6 +74,92 @@ static int find_targets(Release *r, const PlanRequest *q, Error **e) {
         return r->p->guest ? 0 : -ENOMEM;
 }
 
+/* -- the running guest ---------------------------------------------------------------------------------------------------- */
+
+/* The device in the running guest. */
+static const GuestDevice *device_of_running(const Release *r, const Target *t) {
+        const Guest *g = host_find_guest(r->h, r->p->guest);
+        const GuestDevice *d = guest_find_device(g, &t->record->address);
+
+        return d && d->in_live && g->state != GUEST_SHUT_OFF ? d : NULL;
+}
+
+static int refuse_unknown(const Guest *g, const PciAddress *a, const char *why, Error **e) {
+        return error_set_full(e, EBUSY, "unplug-unknown", "Unmount its file systems and export its pools in the guest, then release it "
+                              "with --force-unplug; or have qemu-guest-agent installed in the guest, which tells; or shut the guest "
+                              "down first.", "whether guest %s still uses the disks behind %s is not known: %s", g->name,
+                              PCI_ADDRESS_STR(a), why);
+}
+
+/* The agent tells udev's ID_SERIAL, which for most disks is the model, "_" and the serial number. */
+static bool same_serial(const char *told, const char *ours) {
+        size_t n = strlen(told), m = strlen(ours);
+
+        return str_equal(told, ours) || (n > m + 1 && told[n - m - 1] == '_' && str_equal(told + n - m, ours));
+}
+
+static bool is_behind(const Assigned *record, const char *serial) {
+        for (size_t i = 0; i < record->n_disk_serials; i++)
+                if (same_serial(serial, record->disk_serials[i]))
+                        return true;
+        return false;
+}
+
+/* The first disk of the record that the agent does not list, or NULL. One that is not recognised among the guest's disks would
+ * not be recognised among those in use either. */
+static const char *unlisted_disk(const Guest *g, const Assigned *record) {
+        for (size_t i = 0; i < record->n_disk_serials; i++) {
+                bool listed = false;
+                for (size_t j = 0; j < g->n_disk_serials; j++)
+                        listed |= same_serial(g->disk_serials[j], record->disk_serials[i]);
+                if (!listed)
+                        return record->disk_serials[i];
+        }
+        return NULL;
+}
+
+/* The guest's agent has to show that nothing uses the disks; what it does not tell counts as in use. */
+static int check_unused(const Guest *g, const Assigned *record, Error **e) {
+        const PciAddress *a = &record->address;
+
+        if (g->agent != TRI_YES)
+                return refuse_unknown(g, a, g->agent_problem ? g->agent_problem : "its agent was not asked", e);
+        if (record->n_disk_serials == 0)
+                return refuse_unknown(g, a, "its disks have no serial numbers", e);
+        for (size_t i = 0; i < g->n_uses; i++) {
+                const GuestUse *u = &g->uses[i];
+                if (u->serial && is_behind(record, u->serial))
+                        return error_set_full(e, EBUSY, "used-by-guest", "Unmount it or export the pool in the guest first. "
+                                              "--force-unplug takes it all the same; what is not written yet is lost then.",
+                                              "guest %s uses disk %s behind %s: %s", g->name, u->serial, PCI_ADDRESS_STR(a), u->what);
+        }
+        for (size_t i = 0; i < g->n_uses; i++)
+                if (!g->uses[i].serial)
+                        return refuse_unknown(g, a, g->uses[i].what, e);
+        const char *unlisted = unlisted_disk(g, record);
+        if (unlisted) {
+                _cleanup_free_ char *why = NULL;
+                if (asprintf(&why, "its agent does not list disk %s", unlisted) < 0)
+                        return -ENOMEM;
+                return refuse_unknown(g, a, why, e);
+        }
+        return 0;
+}
+
+static int check_own_guest(const Release *r, const Guest *g, const GuestDevice *d, const Target *t, Error **e) {
+        const char *address = PCI_ADDRESS_STR(&t->record->address);
+
+        if (!d->in_live)
+                return 0;
+        if (g->state != GUEST_RUNNING)
+                return error_set_full(e, EBUSY, "guest-paused", "Let it go on (virsh resume GUEST), or end it.",
+                                      "guest %s is %s and cannot give %s back", g->name, guest_state_to_string(g->state), address);
+        if (!guest_device_is_ours(d))
+                return error_set_full(e, EEXIST, "foreign", "Take it out with virsh detach-device, or shut the guest down.",
+                                      "the running guest %s has %s, but not from passthru", g->name, address);
+        return r->q->force_unplug ? 0 : check_unused(g, t->record, e);
+}
+
 /* -- may it be --------------------------------------------------------------------------------------------------------- */
 
 /* The device in the guest's definition when we put it there. */
@@ -82,14 +169,8 @@ static const GuestDevice *device_of_guest(const Release *r, const Target *t) {
         return d && d->in_config && guest_device_is_ours(d) ? d : NULL;
 }
 
-static int refuse_running(const Guest *g, const PciAddress *a, Error **e) {
-        return error_set_full(e, EBUSY, "guest-running", "Shut it down first: virsh shutdown GUEST.",
-                              "guest %s is %s and has %s, which cannot be unplugged from a running guest yet", g->name,
-                              guest_state_to_string(g->state), PCI_ADDRESS_STR(a));
-}
-
 /* Any guest may run with it, not only the one that we know of. */
-static int check_not_running(const Release *r, const Target *t, Error **e) {
+static int check_guests(const Release *r, const Target *t, Error **e) {
         const PciAddress *a = &t->record->address;
 
         for (size_t i = 0; i < r->h->n_guests; i++) {
@@ -97,8 +178,13 @@ static int check_not_running(const Release *r, const Target *t, Error **e) {
                 const GuestDevice *d = guest_find_device(g, a);
                 if (g->state == GUEST_SHUT_OFF || !d)
                         continue;
-                if (d->in_live || (str_equal(g->name, r->p->guest) && d->in_config))
-                        return refuse_running(g, a, e);
+                if (d->in_live && !str_equal(g->name, r->p->guest))
+                        return error_set_full(e, EBUSY, "guest-running", "Shut it down first: virsh shutdown GUEST.",
+                                              "guest %s is %s and has %s", g->name, guest_state_to_string(g->state),
+                                              PCI_ADDRESS_STR(a));
+                int s = str_equal(g->name, r->p->guest) ? check_own_guest(r, g, d, t, e) : 0;
+                if (s < 0)
+                        return s;
         }
         return 0;
 }
@@ -129,21 +215,26 @@ static bool is_released(const Release *r, const PciAddress *a) {
         return false;
 }
 
-/* A member on a driver of the host takes the group from VFIO: the ones that stay could not be used
- * (iommu_group_claim_dma_owner, drivers/iommu/iommu.c). */
-static int check_group_not_shared(const Release *r, const Target *t, Error **e) {
-        for (size_t i = 0; i < r->h->n_assigned; i++) {
+/* Another controller of the group that stays assigned. A member on a driver of the host would take the group from VFIO
+ * (iommu_group_claim_dma_owner, drivers/iommu/iommu.c), so this one leaves the guest only, and stays reserved. NULL: none. */
+static const Assigned *mate_that_stays(const Release *r, const Target *t) {
+        for (size_t i = 0; needs_bind(t) && t->f->group >= 0 && i < r->h->n_assigned; i++) {
                 const Assigned *mate = &r->h->assigned[i];
                 const PciFunction *f = host_find_function(r->h, &mate->address);
-                if (!needs_bind(t) || t->f->group < 0 || !f || f->group != t->f->group || is_released(r, &mate->address) ||
-                    !pci_driver_is_vfio(f->driver))
-                        continue;
-                return error_set_full(e, EBUSY, "group-shared", "Release all of the group together.",
-                                      "%s cannot go back alone: %s of the same IOMMU group %d stays assigned to guest %s",
-                                      PCI_ADDRESS_STR(&t->record->address), PCI_ADDRESS_STR(&mate->address), f->group,
-                                      mate->guest);
+                if (f && f->group == t->f->group && !is_released(r, &mate->address) && pci_driver_is_vfio(f->driver))
+                        return mate;
         }
-        return 0;
+        return NULL;
+}
+
+static int check_group(const Release *r, const Target *t, Error **e) {
+        const Assigned *mate = mate_that_stays(r, t);
+
+        if (!mate || device_of_guest(r, t) || device_of_running(r, t))
+                return 0;
+        return error_set_full(e, EBUSY, "group-shared", "Release all of the group together.",
+                              "%s cannot go back alone: %s of the same IOMMU group %d stays assigned to guest %s",
+                              PCI_ADDRESS_STR(&t->record->address), PCI_ADDRESS_STR(&mate->address), t->f->group, mate->guest);
 }
 
 static int check_targets(const Release *r, Error **e) {
@@ -152,8 +243,8 @@ static int check_targets(const Release *r, Error **e) {
                 return plan_no_libvirt(r->h, "Start it: systemctl start libvirtd (or virtqemud.socket).", e);
         for (size_t i = 0; i < r->n; i++) {
                 int s;
-                if ((s = check_not_running(r, &r->targets[i], e)) < 0 || (s = check_not_foreign(&r->targets[i], e)) < 0 ||
-                    (s = check_group_not_shared(r, &r->targets[i], e)) < 0)
+                if ((s = check_guests(r, &r->targets[i], e)) < 0 || (s = check_not_foreign(&r->targets[i], e)) < 0 ||
+                    (s = check_group(r, &r->targets[i], e)) < 0)
                         return s;
         }
         return 0;
@@ -165,6 +256,12 @@ static int add_step(Release *r, StepKind kind, const Target *t, const char *befo
         return plan_add_step(r->p, kind, PCI_ADDRESS_STR(&t->record->address), &t->record->address, before, after);
 }
 
+static int add_unplug(Release *r, const Target *t) {
+        if (!device_of_running(r, t))
+                return 0;
+        return plan_add_step(r->p, STEP_UNPLUG, r->p->guest, &t->record->address, PCI_ADDRESS_STR(&t->record->address), NULL);
+}
+
 static int add_detach(Release *r, const Target *t) {
         if (!device_of_guest(r, t))
                 return 0;
@@ -172,12 +269,12 @@ static int add_detach(Release *r, const Target *t) {
 }
 
 static int add_unbind(Release *r, const Target *t) {
-        return is_bound(t) ? add_step(r, STEP_UNBIND, t, VFIO_DRIVER, NULL) : 0;
+        return is_bound(t) && !mate_that_stays(r, t) ? add_step(r, STEP_UNBIND, t, VFIO_DRIVER, NULL) : 0;
 }
 
 /* There was none before the assignment: one that was there would have been refused. */
 static int add_override(Release *r, const Target *t) {
-        if (!t->f || !str_equal(t->f->driver_override, VFIO_DRIVER))
+        if (!t->f || !str_equal(t->f->driver_override, VFIO_DRIVER) || mate_that_stays(r, t))
                 return 0;
         return add_step(r, STEP_OVERRIDE, t, VFIO_DRIVER, NULL);
 }
@@ -185,18 +282,22 @@ static int add_override(Release *r, const Target *t) {
 static int add_bind(Release *r, const Target *t) {
         const char *driver = t->record->host_driver;
 
-        return needs_bind(t) ? add_step(r, STEP_BIND, t, NULL, driver && !pci_driver_is_vfio(driver) ? driver : "") : 0;
+        if (!needs_bind(t) || mate_that_stays(r, t))
+                return 0;
+        return add_step(r, STEP_BIND, t, NULL, driver && !pci_driver_is_vfio(driver) ? driver : "");
 }
 
 static int add_unstore(Release *r, const Target *t) {
         _cleanup_free_ char *before = NULL;
-        int s = plan_record_text(t->record, &before);
 
+        if (mate_that_stays(r, t))
+                return 0;
+        int s = plan_record_text(t->record, &before);
         return s < 0 ? s : add_step(r, STEP_UNSTORE, t, before, NULL);
 }
 
 /* The order of assign, reversed: see there why the override is cleared between unbind and bind. */
-static int (*const phases[])(Release *r, const Target *t) = { add_detach, add_unbind, add_override, add_bind, add_unstore };
+static int (*const phases[])(Release *r, const Target *t) = { add_unplug, add_detach, add_unbind, add_override, add_bind, add_unstore };
 
 static int add_steps(Release *r) {
         for (size_t i = 0; i < ELEMENTSOF(phases); i++)
@@ -213,6 +314,10 @@ static int add_note_of_target(Release *r, const Target *t) {
         if (!t->f && plan_add_note(r->p, "What was assigned is not at %s any more: only the record and the guest's definition "
                                    "are changed, no hardware is touched.", address) < 0)
                 return -ENOMEM;
+        const Assigned *mate = mate_that_stays(r, t);
+        if (mate && plan_add_note(r->p, "%s stays reserved for guest %s, since %s of the same IOMMU group stays assigned: the host "
+                                  "gets them back together.", address, r->p->guest, PCI_ADDRESS_STR(&mate->address)) < 0)
+                return -ENOMEM;
         if (d && d->in_config && !guest_device_is_ours(d))
                 return plan_add_note(r->p, "The definition of guest %s holds %s, but not from passthru: it stays there "
                                      "(virsh edit removes it).", r->p->guest, address);
@@ -223,7 +328,7 @@ static int add_notes(Release *r) {
         bool bind = false;
 
         for (size_t i = 0; i < r->n; i++) {
-                bind = bind || needs_bind(&r->targets[i]);
+                bind = bind || (needs_bind(&r->targets[i]) && !mate_that_stays(r, &r->targets[i]));
                 if (add_note_of_target(r, &r->targets[i]) < 0)
                         return -ENOMEM;
         }
@@ -242,7 +347,7 @@ static int release_fill(Release *r, const PlanRequest *q, Error **e) {
 }
 
 int plan_release(const Host *h, const PlanRequest *q, Plan *p, Error **e) {
-        Release r = { .h = h, .p = p };
+        Release r = { .h = h, .q = q, .p = p };
         int s = release_fill(&r, q, e);
 
         free(r.targets);

@@ -41,6 +41,10 @@ static int describe(const Step *s, char **ret) {
                 return asprintf(ret, "attach %s to the definition of guest %s", address, s->subject);
         case STEP_DETACH:
                 return asprintf(ret, "detach %s from the definition of guest %s", address, s->subject);
+        case STEP_PLUG:
+                return asprintf(ret, "plug %s into the running guest %s", address, s->subject);
+        case STEP_UNPLUG:
+                return asprintf(ret, "unplug %s from the running guest %s", address, s->subject);
         default:
                 return -1;
         }
@@ -69,6 +73,8 @@ static const struct {
         [STEP_UNSTORE] = { false, true, STEP_STORE },
         [STEP_ATTACH] = { false, true, STEP_DETACH },
         [STEP_DETACH] = { false, true, STEP_ATTACH },
+        [STEP_PLUG] = { true, true, STEP_UNPLUG },
+        [STEP_UNPLUG] = { true, true, STEP_PLUG },
 };
 
 bool step_is_volatile(const Step *s) {
@@ -165,6 +171,19 @@ static StepState guest_state(const Step *s, const Host *h) {
         return present == (s->kind == STEP_ATTACH) ? STEP_AT_AFTER : STEP_AT_BEFORE;
 }
 
+/* A guest that does not run any more has let go of it by itself: nothing is to be undone. */
+static StepState live_state(const Step *s, const Host *h) {
+        const Guest *g = host_find_guest(h, s->subject);
+        const GuestDevice *d = guest_find_device(g, &s->address);
+        bool present = d && d->in_live;
+
+        if (!h->guests_known || (present && !guest_device_is_ours(d)))
+                return STEP_AT_NEITHER;
+        if (!g || g->state == GUEST_SHUT_OFF)
+                return STEP_AT_BEFORE;
+        return present == (s->kind == STEP_PLUG) ? STEP_AT_AFTER : STEP_AT_BEFORE;
+}
+
 StepState step_state(const Step *s, const Host *h) {
         const PciFunction *f = host_find_function(h, &s->address);
 
@@ -181,6 +200,9 @@ StepState step_state(const Step *s, const Host *h) {
         case STEP_ATTACH:
         case STEP_DETACH:
                 return guest_state(s, h);
+        case STEP_PLUG:
+        case STEP_UNPLUG:
+                return live_state(s, h);
         default:
                 return STEP_AT_BEFORE; /* nothing to see, nothing to undo */
         }

@@ -133,6 +133,28 @@ static int read_devices(xmlNodePtr devices, bool live, Guest *g) {
         return r;
 }
 
+/* Tools that keep a domain's definition themselves, by the namespace of their metadata. What only annotates (libosinfo,
+ * cockpit) is none of them. */
+static const struct {
+        const char *namespace, *name;
+} owners[] = {
+        { "http://openstack.org/xmlns/libvirt/nova/", "OpenStack Nova" },
+        { "http://ovirt.org/vm/", "oVirt" },
+        { "http://kubevirt.io", "KubeVirt" },
+        { "https://opennebula.org/", "OpenNebula" },
+        { "http://opennebula.org/", "OpenNebula" },
+        { "https://cloudstack.apache.org/", "Apache CloudStack" },
+};
+
+static int read_owner(xmlNodePtr metadata, Guest *g) {
+        for (xmlNodePtr n = metadata ? metadata->children : NULL; n && !g->owner; n = n->next)
+                for (size_t i = 0; n->type == XML_ELEMENT_NODE && n->ns && n->ns->href && !g->owner && i < ELEMENTSOF(owners); i++)
+                        if (strncmp((const char *) n->ns->href, owners[i].namespace, strlen(owners[i].namespace)) == 0 &&
+                            !(g->owner = strdup(owners[i].name)))
+                                return -ENOMEM;
+        return 0;
+}
+
 int guest_from_xml(const char *xml, bool live, Guest *g, Error **e) {
         size_t size = strlen(xml);
         _cleanup_(xmlFreeDocp) xmlDocPtr doc = NULL;
@@ -146,6 +168,8 @@ int guest_from_xml(const char *xml, bool live, Guest *g, Error **e) {
                 return error_set(e, EINVAL, "a guest's definition has no name");
         if (!g->uuid)
                 (void) text_of(child(root, "uuid"), &g->uuid);
+        if (read_owner(child(root, "metadata"), g) < 0)
+                return error_oom(e);
         int r = read_devices(child(root, "devices"), live, g);
         if (r < 0)
                 return error_set(e, -r, "the definition of guest %s cannot be understood: a host device without a usable address",

@@ -59,7 +59,7 @@ static int read_xml(virDomainPtr domain, bool live, Guest *g, Error **e) {
 }
 
 static int read_domain(Host *h, virDomainPtr domain, Error **e) {
-        Guest g = { .managed_save = TRI_UNKNOWN };
+        Guest g = { .managed_save = TRI_UNKNOWN, .agent = TRI_UNKNOWN };
         int r = 0;
 
         g.state = state_of(domain);
@@ -116,7 +116,7 @@ static int read_files(Host *h, int root, Error **e) {
         h->guests_known = true;
         while ((entry = readdir(d))) {
                 _cleanup_free_ char *path = NULL, *xml = NULL;
-                Guest g = { .managed_save = TRI_UNKNOWN, .persistent = true };
+                Guest g = { .managed_save = TRI_UNKNOWN, .agent = TRI_UNKNOWN, .persistent = true };
                 size_t n = strlen(entry->d_name);
                 if (n < 5 || !str_equal(entry->d_name + n - 4, ".xml"))
                         continue;

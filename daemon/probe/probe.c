@@ -36,6 +36,8 @@ int probe_host(int root, const char *sysroot, ProbeFlags flags, Host **ret, Erro
         if ((r = explain_exclusive(h)) < 0)
                 return error_oom(e);
         host_sort(h);
+        if (live && flags & PROBE_GUESTS && flags & PROBE_AGENTS)
+                probe_agents(h);
         *ret = TAKE_PTR(h);
         return 0;
 }

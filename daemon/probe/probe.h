@@ -13,6 +13,7 @@ typedef enum ProbeFlags {
         PROBE_LIVE = 1 << 0,      /* the root is this machine: libvirt may be asked, disks opened, /proc/PID read */
         PROBE_EXCLUSIVE = 1 << 1, /* try open(O_RDONLY|O_EXCL|O_NONBLOCK) on each whole disk behind a controller (needs PROBE_LIVE) */
         PROBE_GUESTS = 1 << 2,    /* ask libvirt (PROBE_LIVE), or read etc/libvirt/qemu/ *.xml below the root */
+        PROBE_AGENTS = 1 << 3,    /* ask the agents of guests that run with an assigned controller (needs both) */
 } ProbeFlags;
 
 /* root: AT_FDCWD for the live machine, else a directory fd. sysroot: the same directory's path for libraries that want one,
@@ -27,6 +28,7 @@ int probe_block(Host *h, int root, bool live, bool exclusive, Error **e); /* dis
 int probe_mounts(Host *h, int root, bool live, Error **e);           /* mounts of every namespace, swap, fstab, crypttab, resume= */
 int probe_guests(Host *h, int root, bool live, Error **e);           /* domains, their host devices and disks */
 int probe_assigned(Host *h, int root, Error **e);                    /* /etc/passthru/assignments.d */
+void probe_agents(Host *h);                                          /* after host_sort; what goes wrong is in the Guest */
 
 /* One domain's XML (libvirt's own or from a file) into g: name, uuid, host devices, disk sources. `live` tells which definition
  * it is. Hostile input gives -EINVAL and a message. */

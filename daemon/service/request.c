@@ -184,5 +184,5 @@ int request_read_plan(sd_bus_message *m, PlanKind kind, PlanRequest *ret, Error 
 }
 
 ProbeFlags request_probe_flags(const PlanRequest *q) {
-        return PROBE_LIVE | PROBE_GUESTS | (q->kind == PLAN_ASSIGN ? PROBE_EXCLUSIVE : 0);
+        return PROBE_LIVE | PROBE_GUESTS | (q->kind == PLAN_ASSIGN ? PROBE_EXCLUSIVE : q->force_unplug ? 0 : PROBE_AGENTS);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <syslog.h>
 
@@ -86,6 +87,17 @@ static int plan_again(const PlanRequest *q, const char *digest, Host **ret_host,
         return 0;
 }
 
+static volatile sig_atomic_t cancelled;
+
+static void on_terminate(int signal_number) {
+        (void) signal_number;
+        cancelled = 1;
+}
+
+static bool is_cancelled(void) {
+        return cancelled;
+}
+
 static void on_progress(void *userdata, size_t step, size_t total, const char *text) {
         answer_progress(userdata, step, total, text);
 }
@@ -109,7 +121,7 @@ static int apply_logged(Journal *j, const Host *h, const Plan *p, const json_t *
         const char *kind = plan_kind_to_string(p->kind);
 
         log_object(LOG_NOTICE, &o, "%s for guest %s begins: %zu steps", kind, p->guest, p->n_steps);
-        int r = apply_plan(j, h, p, on_progress, a, e);
+        int r = apply_plan(j, h, p, on_progress, is_cancelled, a, e);
         if (r < 0)
                 log_object(LOG_ERR, &o, "%s for guest %s failed: %s", kind, p->guest,
                            e && *e && (*e)->message ? (*e)->message : strerror(-r));
@@ -125,6 +137,8 @@ static int run_apply(const json_t *request, Answer *a, Error **e) {
         _cleanup_(plan_freep) Plan *p = NULL;
         _cleanup_(host_freep) Host *h = NULL;
 
+        /* Cancel, and the end of the system: what was begun is undone. */
+        (void) sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_terminate, .sa_flags = SA_RESTART }, NULL);
         int r = plan_request_from_json(json_object_get(request, "request"), &q, e);
         if (r >= 0)
                 r = journal_open_now(&j, e);

@@ -186,23 +186,42 @@ static void record_replace(Host *h, const Step *s) {
         host_sort(h);
 }
 
-void machine_attach(Host *h, const char *guest, const PciAddress *a, const char *alias) {
+static GuestDevice *device_add(Host *h, const char *guest, const PciAddress *a, const char *alias) {
         Guest *g = machine_guest(h, guest);
-
-        g->devices = reallocarray(g->devices, g->n_devices + 1, sizeof *g->devices);
-        g->devices[g->n_devices++] = (GuestDevice){ .address = *a, .alias = copy(alias), .in_config = true };
-}
-
-static void detach(Host *h, const char *guest, const PciAddress *a) {
-        Guest *g = machine_guest(h, guest);
-        size_t n = 0;
 
         for (size_t i = 0; i < g->n_devices; i++)
                 if (pci_address_equal(&g->devices[i].address, a))
-                        free(g->devices[i].alias);
+                        return &g->devices[i];
+        g->devices = reallocarray(g->devices, g->n_devices + 1, sizeof *g->devices);
+        g->devices[g->n_devices++] = (GuestDevice){ .address = *a, .alias = copy(alias) };
+        return &g->devices[g->n_devices - 1];
+}
+
+void machine_attach(Host *h, const char *guest, const PciAddress *a, const char *alias) {
+        device_add(h, guest, a, alias)->in_config = true;
+}
+
+void machine_plug(Host *h, const char *guest, const PciAddress *a, const char *alias) {
+        device_add(h, guest, a, alias)->in_live = true;
+}
+
+/* From the definition or, `live`, from the running guest. */
+static void device_remove(Host *h, const char *guest, const PciAddress *a, bool live) {
+        Guest *g = machine_guest(h, guest);
+        size_t n = 0, removed = 0;
+
+        for (size_t i = 0; i < g->n_devices; i++) {
+                GuestDevice *d = &g->devices[i];
+                if (pci_address_equal(&d->address, a)) {
+                        removed += live ? d->in_live : d->in_config;
+                        *(live ? &d->in_live : &d->in_config) = false;
+                }
+                if (d->in_live || d->in_config)
+                        g->devices[n++] = *d;
                 else
-                        g->devices[n++] = g->devices[i];
-        assert_int_equal(n, g->n_devices - 1);
+                        free(d->alias);
+        }
+        assert_int_equal(removed, 1);
         g->n_devices = n;
 }
 
@@ -229,7 +248,11 @@ void machine_step(Host *h, const Step *s) {
                 machine_attach(h, s->subject, &s->address, "ua-passthru-x");
                 break;
         case STEP_DETACH:
-                detach(h, s->subject, &s->address);
+        case STEP_UNPLUG:
+                device_remove(h, s->subject, &s->address, s->kind == STEP_UNPLUG);
+                break;
+        case STEP_PLUG:
+                machine_plug(h, s->subject, &s->address, "ua-passthru-x");
                 break;
         default:
                 break;
@@ -248,7 +271,9 @@ static void print_guest(FILE *out, const Guest *g) {
                 for (unsigned device = 0; device < 32; device++)
                         for (size_t i = 0; i < g->n_devices; i++)
                                 if (g->devices[i].address.bus == bus && g->devices[i].address.device == device)
-                                        (void) fprintf(out, " %s", PCI_ADDRESS_STR(&g->devices[i].address));
+                                        (void) fprintf(out, " %s%s%s", PCI_ADDRESS_STR(&g->devices[i].address),
+                                                       g->devices[i].in_config ? " defined" : "",
+                                                       g->devices[i].in_live ? " live" : "");
         (void) fputc('\n', out);
 }
 

@@ -13,6 +13,7 @@ Host *machine_new(void);
 PciFunction *machine_function(Host *h, const PciAddress *a);
 Guest *machine_guest(Host *h, const char *name);
 void machine_attach(Host *h, const char *guest, const PciAddress *a, const char *alias);
+void machine_plug(Host *h, const char *guest, const PciAddress *a, const char *alias);
 /* Takes the host's own disks of the controller away, or brings them back, as its driver does. */
 void machine_set_driver(Host *h, const PciAddress *a, const char *driver);
 /* As after a reboot: what only lived in the kernel is as before any assignment, and the boot id another one. */

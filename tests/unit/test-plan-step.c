@@ -29,6 +29,7 @@ static void inverses_undo(void **state) {
                 { STEP_STORE, STEP_UNSTORE, NULL, "{}" },           { STEP_STORE, STEP_STORE, "{}", "[]" },
                 { STEP_UNSTORE, STEP_STORE, "{}", NULL },           { STEP_ATTACH, STEP_DETACH, NULL, ADDRESS },
                 { STEP_DETACH, STEP_ATTACH, ADDRESS, NULL },
+                { STEP_PLUG, STEP_UNPLUG, NULL, ADDRESS },         { STEP_UNPLUG, STEP_PLUG, ADDRESS, NULL },
         };
 
         (void) state;
@@ -222,7 +223,8 @@ static void hostile_steps_are_refused(void **state) {
                 make(STEP_HOLD, "SERIAL", NULL, NULL),    make(STEP_OVERRIDE, ADDRESS, NULL, "vfio-pci"),
                 make(STEP_VERIFY, "0", NULL, NULL),       make(STEP_STORE, ADDRESS, NULL, "{}"),
                 make(STEP_UNSTORE, ADDRESS, "{}", NULL),  make(STEP_ATTACH, "nas", NULL, ADDRESS),
-                make(STEP_DETACH, "nas", ADDRESS, NULL),
+                make(STEP_DETACH, "nas", ADDRESS, NULL),  make(STEP_PLUG, "nas", NULL, ADDRESS),
+                make(STEP_UNPLUG, "nas", ADDRESS, NULL),
         };
         for (size_t g = 0; g < ELEMENTSOF(good); g++) {
                 Step s = good[g];

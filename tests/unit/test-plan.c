@@ -290,9 +290,7 @@ static void unready_guests_are_refused(void **state) {
         (void) state;
         assert_refused(h, &q, "no-such-guest", "nas, other");
         machine_guest(h, "nas")->state = GUEST_PAUSED;
-        assert_assign_refused(h, "guest-running", "nas is paused");
-        machine_guest(h, "nas")->state = GUEST_RUNNING;
-        assert_assign_refused(h, "guest-running", "nas is running");
+        assert_assign_refused(h, "guest-paused", "nas is paused");
         machine_guest(h, "nas")->state = GUEST_SHUT_OFF;
         machine_guest(h, "nas")->managed_save = TRI_YES;
         assert_assign_refused(h, "managed-save", "nas");
@@ -436,19 +434,125 @@ static void what_is_not_assigned_is_not_released(void **state) {
         assert_refused(h, &q, "several-guests", "other");
 }
 
-static void a_running_guest_keeps_its_controllers(void **state) {
-        _cleanup_(host_freep) Host *h = assigned_machine(&hba, 1);
+/* The agent of "nas", which runs with hba, lists both disks and tells of one more use. */
+static Host *running_machine(const char *serial, const char *what) {
+        Host *h = assigned_machine(&hba, 1);
+        Guest *g = machine_guest(h, "nas");
+
+        g->state = GUEST_RUNNING;
+        machine_plug(h, "nas", &hba, "ua-passthru-x");
+        g->agent = TRI_YES;
+        g->disk_serials = calloc(2, sizeof *g->disk_serials);
+        g->n_disk_serials = 2;
+        g->disk_serials[0] = strdup("QEMU_HARDDISK_SERIAL-A");
+        g->disk_serials[1] = strdup("SERIAL-B");
+        if (what) {
+                g->uses = calloc(1, sizeof *g->uses);
+                g->uses[0] = (GuestUse){ .serial = serial ? strdup(serial) : NULL, .what = strdup(what) };
+                g->n_uses = 1;
+        }
+        return h;
+}
+
+static void a_running_guest_gets_it_plugged_in(void **state) {
+        _cleanup_(host_freep) Host *h = machine_new();
 
         (void) state;
         machine_guest(h, "nas")->state = GUEST_RUNNING;
-        assert_release_refused(h, "guest-running", "nas is running");
-        machine_guest(h, "nas")->devices[0].in_config = false;
-        machine_guest(h, "nas")->devices[0].in_live = true;
-        assert_release_refused(h, "guest-running", "nas is running");
-        machine_guest(h, "nas")->state = GUEST_SHUT_OFF;
-        machine_attach(h, "other", &hba, NULL);
-        machine_guest(h, "other")->devices[0].in_live = true;
+        _cleanup_(plan_freep) Plan *p = plan_for(h, PLAN_ASSIGN, "nas", &hba, 1);
+        assert_int_equal(p->steps[p->n_steps - 2].kind, STEP_ATTACH);
+        assert_int_equal(p->steps[p->n_steps - 1].kind, STEP_PLUG);
+        machine_steps(h, p->steps, p->n_steps);
+        assert_assign_refused(h, "already-assigned", "already assigned to guest nas");
+        machine_guest(h, "nas")->owner = strdup("KubeVirt");
+        machine_set_driver(h, &hba, NULL);
+        assert_assign_refused(h, "foreign-guest", "KubeVirt");
+}
+
+static void a_running_guest_is_asked_for_it(void **state) {
+        _cleanup_(host_freep) Host *h = running_machine("SERIAL-C", "mounted at / (vda1)");
+
+        (void) state;
+        _cleanup_(plan_freep) Plan *p = plan_for(h, PLAN_RELEASE, NULL, &hba, 1);
+        assert_steps(p, "unplug 0000:03:00.0 from the running guest nas\n"
+                        "detach 0000:03:00.0 from the definition of guest nas\n"
+                        "unbind 0000:03:00.0 from vfio-pci\n"
+                        "clear the driver override vfio-pci of 0000:03:00.0\n"
+                        "bind 0000:03:00.0 to ahci\n"
+                        "remove the record of the assignment of 0000:03:00.0\n");
+}
+
+static void what_a_guest_uses_is_not_unplugged(void **state) {
+        static const struct {
+                const char *serial, *what, *name;
+        } cases[] = {
+                { "SERIAL-A", "mounted at /mnt/tank (sda1)", "used-by-guest" },
+                { "QEMU_HARDDISK_SERIAL-B", "member of the imported pool tank (/dev/sdb1)", "used-by-guest" },
+                { NULL, "a disk without a serial number", "unplug-unknown" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(host_freep) Host *h = running_machine(cases[i].serial, cases[i].what);
+                _cleanup_(plan_freep) Plan *forced = NULL;
+                PlanRequest q = request(PLAN_RELEASE, NULL, &hba, 1);
+                assert_refused(h, &q, cases[i].name, cases[i].what);
+                q.force_unplug = true;
+                assert_int_equal(plan_make(h, &q, &forced, NULL, NULL), 0);
+                assert_int_equal(forced->steps[0].kind, STEP_UNPLUG);
+        }
+}
+
+static void without_the_agents_word_nothing_is_unplugged(void **state) {
+        _cleanup_(host_freep) Host *h = running_machine(NULL, NULL);
+        Guest *g = machine_guest(h, "nas");
+
+        (void) state;
+        g->agent = TRI_NO;
+        g->agent_problem = strdup("its agent does not answer");
+        assert_release_refused(h, "unplug-unknown", "does not answer");
+        g->agent = TRI_UNKNOWN;
+        assert_release_refused(h, "unplug-unknown", "nas");
+        g->agent = TRI_YES;
+        /* A disk that it does not list would not be recognised in use either. */
+        free(g->disk_serials[1]);
+        g->disk_serials[1] = strdup("XSERIAL-B");
+        assert_release_refused(h, "unplug-unknown", "does not list disk SERIAL-B");
+        h->assigned[0].n_disk_serials = 0;
+        assert_release_refused(h, "unplug-unknown", "no serial numbers");
+        h->assigned[0].n_disk_serials = 2;
+}
+
+static void guests_that_cannot_give_it_back_keep_it(void **state) {
+        _cleanup_(host_freep) Host *h = running_machine(NULL, NULL);
+        Guest *g = machine_guest(h, "nas");
+
+        (void) state;
+        g->state = GUEST_PAUSED;
+        assert_release_refused(h, "guest-paused", "nas is paused");
+        g->state = GUEST_RUNNING;
+        free(g->devices[0].alias);
+        g->devices[0].alias = NULL;
+        assert_release_refused(h, "foreign", "not from passthru");
+        g->state = GUEST_SHUT_OFF;
+        machine_plug(h, "other", &hba, NULL);
         assert_release_refused(h, "guest-running", "other is running");
+}
+
+static void one_of_a_group_leaves_the_guest_only(void **state) {
+        _cleanup_(host_freep) Host *h = assigned_machine(twins, 2);
+        const PlanRequest both = request(PLAN_RELEASE, NULL, twins, 2);
+        _cleanup_(plan_freep) Plan *p = plan_for(h, PLAN_RELEASE, NULL, &twin1, 1), *rest = NULL;
+
+        (void) state;
+        assert_steps(p, "detach 0000:05:01.0 from the definition of guest nas\n");
+        assert_word(p->notes[0], "stays reserved");
+        machine_steps(h, p->steps, p->n_steps);
+        assert_int_equal(host_controller_state(h, machine_function(h, &twin1), host_find_assigned(h, &twin1)),
+                         CONTROLLER_RESERVED);
+        assert_int_equal(plan_make(h, &both, &rest, NULL, NULL), 0);
+        assert_int_equal(count(rest, STEP_BIND), 2);
+        assert_int_equal(count(rest, STEP_DETACH), 1);
 }
 
 static void a_reserved_one_leaves_a_running_guest_alone(void **state) {
@@ -469,6 +573,7 @@ static void part_of_a_group_stays_together(void **state) {
         const PlanRequest q = request(PLAN_RELEASE, NULL, &twin1, 1);
 
         (void) state;
+        machine_guest(h, "nas")->devices[0].in_config = machine_guest(h, "nas")->devices[1].in_config = false;
         assert_refused(h, &q, "group-shared", "0000:05:02.0");
         /* When the host has them both already nothing is lost. */
         machine_reboot(h);
@@ -537,7 +642,12 @@ int main(void) {
                 cmocka_unit_test(release_is_the_way_back),
                 cmocka_unit_test(all_of_a_guest_are_released),
                 cmocka_unit_test(what_is_not_assigned_is_not_released),
-                cmocka_unit_test(a_running_guest_keeps_its_controllers),
+                cmocka_unit_test(a_running_guest_gets_it_plugged_in),
+                cmocka_unit_test(a_running_guest_is_asked_for_it),
+                cmocka_unit_test(what_a_guest_uses_is_not_unplugged),
+                cmocka_unit_test(without_the_agents_word_nothing_is_unplugged),
+                cmocka_unit_test(guests_that_cannot_give_it_back_keep_it),
+                cmocka_unit_test(one_of_a_group_leaves_the_guest_only),
                 cmocka_unit_test(a_reserved_one_leaves_a_running_guest_alone),
                 cmocka_unit_test(part_of_a_group_stays_together),
                 cmocka_unit_test(other_hardware_is_not_touched),

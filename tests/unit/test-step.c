@@ -292,8 +292,10 @@ static void guests_that_cannot_take_it_are_named(void **state) {
         assert_refused(m, step_attach, s, "no-such-guest", ADDRESS);
         free(s->subject);
         s->subject = strdup("test");
-        assert_refused(m, step_attach, s, "guest-running", "guest test is running");
-        assert_refused(m, step_detach, s, "guest-running", "guest test is running");
+        assert_refused(m, step_attach, s, NULL, "the definition of guest test");
+        assert_refused(m, step_plug, s, NULL, "the running guest test");
+        assert_works(m, step_detach, s);
+        assert_works(m, step_unplug, s);
         m->context.libvirt_uri = "qemu+unix:///system?socket=/nonexistent/socket";
         assert_refused(m, step_detach, s, "no-libvirt", "/nonexistent/socket");
 }
