@@ -96,10 +96,16 @@ check-unit:
 	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan SANITIZE=1 units-built
 	@tests/run-tests $(foreach t,$(TESTS),unit=$(BUILD)/asan/unit/$(t))
 
+# Each protection taken out in turn: its test must fail.
+.PHONY: check-mutants
+check-mutants: deps
+	@tests/check-mutants $(if $(LAB_MUTANTS),--lab)
+
 # Everything with the full counts of the acceptance lists.
 .PHONY: check-all
 check-all: export PASSTHRU_FULL := 1
 check-all: check
+	@tests/check-mutants --lab
 
 .PHONY: demo
 demo: deps
@@ -148,6 +154,7 @@ help:
 	@echo 'all         build passthrud and passthructl'
 	@echo 'demo        assign a SATA controller to a guest in a virtual machine, packages included'
 	@echo 'check       all tests, packages included; check-unit: the unit tests alone; check-all: the full counts'
+	@echo 'check-mutants shows that each safety test fails without its protection'
 	@echo 'lab         a shell in the emulated host with passthru installed'
 	@echo 'install     to DESTDIR, prefix=$(prefix); uninstall takes it away again'
 

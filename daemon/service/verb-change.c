@@ -194,6 +194,7 @@ static int run_recover(const json_t *request, Answer *a, Error **e) {
         return a->result ? 0 : error_oom(e);
 }
 
-/* An unbind waits for the driver, which may wait for a dying disk: minutes are no fault yet. */
-const Verb verb_apply = { .name = "apply", .deadline = 300, .changes = true, .run = run_apply };
-const Verb verb_recover = { .name = "recover", .deadline = 300, .changes = true, .run = run_recover };
+/* An unbind waits for the driver, which may wait for a dying disk (30 seconds a command, drivers/scsi/sd.h, SD_TIMEOUT), and a
+ * guest has a minute to give a controller back: that is no fault yet. */
+const Verb verb_apply = { .name = "apply", .deadline = 90, .changes = true, .run = run_apply };
+const Verb verb_recover = { .name = "recover", .deadline = 90, .changes = true, .run = run_recover };

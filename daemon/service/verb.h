@@ -19,7 +19,7 @@ typedef struct Answer {
 
 typedef struct Verb {
         const char *name;
-        unsigned deadline; /* seconds */
+        unsigned deadline; /* seconds; for one that changes the host, since its last progress */
         bool changes; /* it changes the host: never killed, and reported as hung when late */
         int (*run)(const json_t *request, Answer *a, Error **e);
 } Verb;

@@ -54,6 +54,9 @@ static void worker_line(Worker *w, const char *text, size_t size) {
         json_t *progress = json_object_get(line, "progress");
 
         if (progress) {
+                /* One that changes the host may take as many steps as it needs; each has the time. */
+                if (w->verb->changes)
+                        (void) sd_event_source_set_time_relative(w->deadline, w->verb->deadline * USEC_PER_SEC);
                 const char *s = json_string_value(json_object_get(progress, "text"));
                 if (w->handler->progress && !w->finished)
                         w->handler->progress(

@@ -8,6 +8,8 @@ from agentlink import LabError
 from image import HERE
 
 PORT = "    <controller type='pci' index='{}' model='pcie-root{}'/>"
+# The emulated AHCI controllers are conventional PCI devices: libvirt plugs them into such a bridge only.
+BRIDGE = "    <controller type='pci' model='pcie-to-pci-bridge'/>"
 IMAGES = '/var/lib/libvirt/images'
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='no'>
   <source><address domain='0x{0}' bus='0x{1}' slot='0x{2}' function='0x{3}'/></source>
@@ -41,13 +43,13 @@ class Guest:
         self.lab, self.name = lab, name
         self.commands = 0
 
-    def start(self, timeout=60):
+    def start(self, timeout=240):
         self.lab.run(['virsh', 'start', self.name], timeout=timeout)
 
     def console(self):
         return self.lab.run(f'cat /var/log/libvirt/qemu/{self.name}-serial.log', check=False).out.replace('\r\n', '\n')
 
-    def wait_output(self, regex, timeout=120):
+    def wait_output(self, regex, timeout=240):
         """Waits until the serial console says it; returns the match."""
         end = time.monotonic() + timeout
         while True:
@@ -60,7 +62,7 @@ class Guest:
                 raise LabError(f'{self.name} did not say "{regex}" within {timeout} s:\n{said[-3000:]}\n{log}')
             time.sleep(0.5)
 
-    def wait_ready(self, timeout=120):
+    def wait_ready(self, timeout=240):
         self.wait_output('^L2: ready', timeout)
 
     def run(self, command, timeout=60, check=True):
@@ -84,7 +86,7 @@ class Guest:
     def wait_off(self, timeout=60):
         self.lab.wait_for(f'virsh domstate {self.name} | grep -q "shut off"', timeout)
 
-    def shut_down(self, timeout=60):
+    def shut_down(self, timeout=120):
         """L2 powers itself off."""
         self.lab.run(['/usr/bin/python3', '/lab/.l2-command.py', self.name, 'off', '2'], timeout=40, check=False,
                      stdin='sync; poweroff -f')
@@ -94,20 +96,29 @@ class Guest:
         self.lab.run(['virsh', 'destroy', self.name], check=False)
 
 
-def define_guest(lab, name='freenas', script=None, fio=False, memory=None, ports=6, machine='q35', devices='',
-                 stay=False):
-    """Defines a guest in L1 without any disk, `memory` in MiB; `script` runs in L2 before it powers off (or stays, with `stay`)."""
-    memory = memory or (512 if fio else 288)
+CHANNEL = """    <channel type='unix'>
+      <target type='virtio' name='org.qemu.guest_agent.0'/>
+    </channel>"""
+
+
+def define_guest(lab, name='freenas', script=None, fio=False, agent=False, memory=None, ports=6, machine='q35', devices='',
+                 stay=False, kernel=''):
+    """Defines a guest in L1 without any disk, `memory` in MiB; `script` runs in L2 before it powers off (or stays, with
+    `stay`); with `agent` QEMU's guest agent runs in it; `kernel`: more of its command line."""
+    memory = memory or (512 if fio else 384 if agent else 288)
     parts = [(lab.image / 'l2-base.cpio').read_bytes(), init_archive(lab.run_folder.folder, script)]
     if fio:
         parts.append((lab.image / 'l2-fio.cpio').read_bytes())
+    if agent:
+        parts.append((lab.image / 'l2-agent.cpio').read_bytes())
+        devices += CHANNEL
     folder = lab.run_folder.share
     (folder / '.l2-command.py').write_bytes((HERE / 'guest/l2-command.py').read_bytes())
     (folder / f'{name}-initrd').write_bytes(b''.join(part + b'\0' * (-len(part) % 4) for part in parts))
     xml = (HERE / 'l2guest/domain.xml').read_text()
-    for key, value in {'name': name, 'memory': str(memory), 'machine': machine, 'cmdline': 'lab.stay' if stay else '',
-                       'ports': '\n'.join(PORT.format(index, '-port' if index else '') for index in
-                                          (range(ports + 1) if machine.startswith('q35') else [])),
+    for key, value in {'name': name, 'memory': str(memory), 'machine': machine, 'cmdline': f'{"lab.stay" if stay else ""} {kernel}',
+                       'ports': '\n'.join([PORT.format(index, '-port' if index else '') for index in range(ports + 1)] + [BRIDGE]
+                                         if machine.startswith('q35') else []),
                        'devices': devices}.items():
         xml = xml.replace(f'@{key}@', value)
     (folder / f'{name}.xml').write_text(xml)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Builds the parts of L2's initramfs out of the root folder of L1's image: same kernel, same programs.
 
-base.cpio has busybox, kmod, mke2fs, blkid, sha256sum and the drivers of disks; fio.cpio has fio with its libraries,
-appended only when wanted. L2's own /init is added at each boot by l2.py, so a change of it needs no new image."""
+base.cpio has busybox, kmod, mke2fs, blkid, sha256sum and the drivers of disks; fio.cpio has fio with its libraries and
+agent.cpio QEMU's guest agent with udev, which tells it the serial numbers of disks: each appended only when wanted. L2's own /init is added at each boot by l2.py, so a change of it needs no new image."""
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +18,10 @@ MODULES = ['drivers/scsi/scsi_mod', 'drivers/scsi/scsi_common', 'drivers/scsi/sd
            'drivers/pci/hotplug', 'drivers/cdrom/cdrom']
 PROGRAMS = ['/usr/bin/kmod', '/usr/sbin/mke2fs', '/usr/sbin/blkid', '/usr/bin/lsblk', '/usr/bin/sha256sum',
             '/usr/bin/dd', '/usr/bin/timeout', '/usr/bin/lspci']
+
+
+AGENT = ['/usr/sbin/qemu-ga', '/usr/bin/udevadm', '/usr/lib/udev/ata_id', '/usr/lib/udev/scsi_id']
+UDEV_RULES = ['50-udev-default.rules', '60-block.rules', '60-persistent-storage.rules', '80-drivers.rules']
 
 
 def libraries(root, program):
@@ -68,6 +72,20 @@ def copy_modules(root, version, tree):
     subprocess.run(['depmod', '-b', str(tree / 'usr'), version], check=True, timeout=60)
 
 
+def more_programs(root, tree, programs, files, output):
+    """A cpio to append: programs with their libraries, and other files."""
+    for name in ('usr/bin', 'usr/lib', 'usr/lib64'):
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    (tree / 'lib').symlink_to('usr/lib')
+    (tree / 'lib64').symlink_to('usr/lib64')
+    for program in programs:
+        copy_program(root, program, tree)
+    for file in files:
+        copy(root, file, tree)
+    cpio(tree, output)
+    shutil.rmtree(tree)
+
+
 def build(root, output):
     version = (output / 'version').read_text().strip()
     tree = output / 'l2-tree'
@@ -86,10 +104,5 @@ def build(root, output):
     cpio(tree, output / 'l2-base.cpio')
     shutil.rmtree(tree)
 
-    for name in ('usr/bin', 'usr/lib', 'usr/lib64'):
-        (tree / name).mkdir(parents=True, exist_ok=True)
-    (tree / 'lib').symlink_to('usr/lib')
-    (tree / 'lib64').symlink_to('usr/lib64')
-    copy_program(root, '/usr/bin/fio', tree)
-    cpio(tree, output / 'l2-fio.cpio')
-    shutil.rmtree(tree)
+    more_programs(root, tree, ['/usr/bin/fio'], [], output / 'l2-fio.cpio')
+    more_programs(root, tree, AGENT, [f'/usr/lib/udev/rules.d/{name}' for name in UDEV_RULES], output / 'l2-agent.cpio')

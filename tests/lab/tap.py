@@ -22,8 +22,8 @@ class Tap:
         return function
 
     def run(self, *arguments):
-        """Every case in order, each with the arguments; ends the program."""
-        for function in self.cases:
+        """Every case in order, each with the arguments, or those whose functions the command line names; ends the program."""
+        for function in [case for case in self.cases if case.__name__ in (sys.argv[1:] or case.__name__)]:
             with self.test(function.__doc__.strip().splitlines()[0]):
                 function(*arguments)
         self.end()
