@@ -156,12 +156,13 @@ class PolkitTest(testbus.Case):
         self.hold()
         first, second = (self.send(self.user, *ASSIGN) for _ in range(2))
         self.wait_for_checks(2)
-        for check in self.polkit.checks:
-            self.polkit.answer(check, YES)
-        self.assertIn('/job/', self.user.answer(first)[0])
-        with self.assertRaises(wire.BusError) as caught:
-            self.user.answer(second)
-        self.assertEqual(caught.exception.name, 'org.passthru1.Error.Busy')
+        with self.bus.stuck():
+            for check in self.polkit.checks:
+                self.polkit.answer(check, YES)
+            self.assertIn('/job/', self.user.answer(first)[0])
+            with self.assertRaises(wire.BusError) as caught:
+                self.user.answer(second)
+            self.assertEqual(caught.exception.name, 'org.passthru1.Error.Busy')
 
     def test_one_user_cannot_fill_the_queue(self):
         self.hold()
@@ -179,6 +180,23 @@ class PolkitTest(testbus.Case):
         self.send(other, 'List')
         self.wait_for_checks(17)
         self.bus.root.call(NAME, PATH, MANAGER, 'List')
+
+    def test_one_user_cannot_take_all_workers(self):
+        self.polkit.judge = lambda check: YES
+        self.bus.root.call(NAME, PATH, MANAGER, 'List')
+        wait_for(lambda: not self.bus.workers(), 'no worker')
+        with self.bus.stuck():
+            callers = [self.bus.connect(NOBODY) for _ in range(16)]
+            serials = [(c, self.send(c, 'List')) for c in callers]
+            wait_for(lambda: len(self.bus.workers()) == 16, 'the workers of one user')
+            for method in ('List', 'Status', 'Preflight', 'PlanRelease', 'Assign'):
+                self.refused('org.passthru1.Error.TooMany', '16 of them yours', self.user, method, *CALLS[method][1:])
+            serials.append((self.bus.root, self.bus.root.send_call(NAME, PATH, MANAGER, 'List')))
+            other = self.bus.connect(1)
+            serials.append((other, self.send(other, 'List')))
+            wait_for(lambda: len(self.bus.workers()) == 18, 'the workers of others')
+        for connection, serial in serials:
+            self.assertTrue(connection.answer(serial)[0])
 
     def test_malformed_calls_are_not_asked_for(self):
         error = 'org.passthru1.Error.Invalid'

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A bus of its own with passthrud on it and, if wanted, a polkit that answers what a test says; and TAP for unittest."""
 import collections
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,9 +18,15 @@ MANAGER = 'org.passthru1.Manager'
 PROPERTIES = 'org.freedesktop.DBus.Properties'
 ACCESS_DENIED = 'org.freedesktop.DBus.Error.AccessDenied'
 ABSENT = 'fffe:00:00.0'  # an address at which nothing can be
+CONTROLLER = 'fffe:00:01.0'  # the one that the daemon sees; it has no group, so that no plan for it is ever made
 NOBODY = 65534
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), '../..'))
 POLKIT = 'org.freedesktop.PolicyKit1'
+
+# The daemon sees this instead of the controllers of the machine that the tests run on.
+FUNCTION = {'vendor': '0x8086', 'device': '0x2922', 'class': '0x010601', 'subsystem_vendor': '0x1af4',
+            'subsystem_device': '0x1100', 'revision': '0x02', 'driver_override': '(null)'}
+WITH_FUNCTION = ['unshare', '--mount', 'sh', '-ec', 'mount --bind "$0" /sys/bus/pci/devices; exec "$1"']
 
 # The rules of the system bus, and root may be polkit.
 CONFIG = """<busconfig>
@@ -71,14 +78,18 @@ class Bus:
         config = os.path.join(self.directory, 'bus.conf')
         with open(config, 'w', encoding='utf-8') as f:
             f.write(CONFIG.format(directory=self.directory, top=TOP))
+        self.devices = os.path.join(self.directory, 'devices')
+        os.makedirs(os.path.join(self.devices, CONTROLLER))
+        for name, value in FUNCTION.items():
+            with open(os.path.join(self.devices, CONTROLLER, name), 'w', encoding='ascii') as f:
+                f.write(value + '\n')
         self.log = open(os.path.join(self.directory, 'log'), 'wb')
         self.daemon = None
         self.bus = subprocess.Popen(['dbus-daemon', f'--config-file={config}', '--nofork', '--nopidfile'],
                                     stderr=self.log)
         try:
-            wait_for(lambda: os.path.exists(f'{self.directory}/bus'), 'the bus')
+            self.root = wait_for(self.listens, 'the bus')
             self.daemon = self.start(**environment)
-            self.root = self.connect()
             wait_for(self.ready, 'the daemon')
         except BaseException:
             self.close()
@@ -98,13 +109,36 @@ class Bus:
     def start(self, **environment):
         environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address,
                            STATE_DIRECTORY=os.path.join(self.directory, 'state'), **environment)
-        return subprocess.Popen([self.passthrud], env=environment, stderr=self.log)
+        return subprocess.Popen([*WITH_FUNCTION, self.devices, self.passthrud], env=environment, stderr=self.log)
 
     def connect(self, uid=None):
         return wire.Connection(self.address, uid)
 
+    def listens(self):
+        try:
+            return self.connect()
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
+
     def get(self, name, connection=None):
         return (connection or self.root).call(NAME, PATH, PROPERTIES, 'Get', 'ss', (MANAGER, name))[0]
+
+    def workers(self):
+        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children', encoding='ascii') as f:
+            return f.read().split()
+
+    @contextlib.contextmanager
+    def stuck(self):
+        """Workers started meanwhile hang in a read of the controller, as they do when a driver holds its lock."""
+        attribute = os.path.join(self.devices, CONTROLLER, 'driver_override')
+        os.rename(attribute, attribute + '.away')
+        os.mkfifo(attribute)
+        try:
+            yield
+        finally:
+            pipe = os.open(attribute, os.O_RDWR)  # lets them all go on
+            os.rename(attribute + '.away', attribute)
+            os.close(pipe)
 
     def ready(self):
         if self.daemon.poll() is not None:
@@ -177,7 +211,7 @@ class TapResult(unittest.TestResult):
     def tell(self, verdict, test, details=''):
         for line in details.splitlines():
             print(f'# {line}')
-        name = test.id().removeprefix('__main__.').replace('_', ' ')
+        name = test.id().split('.')[-1].removeprefix('test_').replace('_', ' ')
         print(f'{verdict} {self.testsRun} - {name} ({time.monotonic() - self.begin:.1f} s)', flush=True)
 
     def addSuccess(self, test):
