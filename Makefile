@@ -10,6 +10,8 @@ bindir ?= $(prefix)/bin
 sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
 unitdir ?= $(if $(filter /usr,$(prefix)),/lib/systemd/system,/etc/systemd/system)
+# polkit looks nowhere else, wherever the prefix is.
+polkitdir := /usr/share/polkit-1/actions
 dbusdir ?= $(if $(filter /usr,$(prefix)),/usr/share/dbus-1,/etc/dbus-1)
 DESTDIR ?=
 
@@ -46,6 +48,7 @@ HELPERS := $(wildcard tests/unit/support*.c)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 LAB := tests/lab
+BUS := tests/bus
 
 .PHONY: all
 all: $(BUILD)/passthrud $(BUILD)/passthructl
@@ -82,19 +85,32 @@ units-built: $(addprefix $(BUILD)/unit/,$(TESTS))
 deps:
 	@tests/deps
 
-# The unit tests run under AddressSanitizer and UndefinedBehaviorSanitizer, the lab runs what users install.
+# The unit tests run under AddressSanitizer and UndefinedBehaviorSanitizer, the lab runs what users install, and the
+# hostile calls are made to both.
+sanitized = $(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan SANITIZE=1
+unit_parts = $(foreach t,$(TESTS),unit=$(BUILD)/asan/unit/$(t))
+# Callers of several users are tested: only root can be all of them.
+as_root = $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=PASSTHRU_FULL)
+bus_parts = $(foreach t,test_daemon test_polkit test_cli,'bus=$(as_root) $(BUS)/$(t).py $(BUILD)/passthrud') \
+	'bus=$(as_root) $(BUS)/test_hostile.py $(BUILD)/passthrud $(BUILD)/asan/passthrud'
+
 .PHONY: check
 check: deps
 	@echo "Building the program and its unit tests (with sanitizers)"
 	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
-	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan SANITIZE=1 units-built
-	@tests/run-tests $(foreach t,$(TESTS),unit=$(BUILD)/asan/unit/$(t)) \
-		$(foreach t,$(sort $(wildcard $(LAB)/test_*.py)),lab=$(t))
+	+@$(sanitized) units-built $(BUILD)/asan/passthrud
+	@tests/run-tests $(unit_parts) $(bus_parts) $(foreach t,$(sort $(wildcard $(LAB)/test_*.py)),lab=$(t))
 
 .PHONY: check-unit
 check-unit:
-	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan SANITIZE=1 units-built
-	@tests/run-tests $(foreach t,$(TESTS),unit=$(BUILD)/asan/unit/$(t))
+	+@$(sanitized) units-built
+	@tests/run-tests $(unit_parts)
+
+.PHONY: check-bus
+check-bus:
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
+	+@$(sanitized) $(BUILD)/asan/passthrud
+	@tests/run-tests $(bus_parts)
 
 # Each protection taken out in turn: its test must fail.
 .PHONY: check-mutants
@@ -130,6 +146,7 @@ install: all
 	$(substitute) units/passthrud.service.in > $(DESTDIR)$(unitdir)/passthrud.service
 	$(substitute) units/org.passthru1.service.in > $(DESTDIR)/usr/share/dbus-1/system-services/org.passthru1.service
 	install -m 0644 units/org.passthru1.conf $(DESTDIR)$(dbusdir)/system.d/org.passthru1.conf
+	install -D -m 0644 rules/org.passthru1.policy $(DESTDIR)$(polkitdir)/org.passthru1.policy
 ifneq ($(shell command -v scdoc),)
 	install -d $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man8
 	scdoc < docs/passthructl.1.scd > $(DESTDIR)$(mandir)/man1/passthructl.1
@@ -142,7 +159,7 @@ endif
 uninstall:
 	rm -f $(DESTDIR)$(sbindir)/passthrud $(DESTDIR)$(bindir)/passthructl
 	rm -f $(DESTDIR)$(unitdir)/passthrud.service $(DESTDIR)$(dbusdir)/system.d/org.passthru1.conf
-	rm -f $(DESTDIR)/usr/share/dbus-1/system-services/org.passthru1.service
+	rm -f $(DESTDIR)/usr/share/dbus-1/system-services/org.passthru1.service $(DESTDIR)$(polkitdir)/org.passthru1.policy
 	rm -f $(DESTDIR)$(mandir)/man1/passthructl.1 $(DESTDIR)$(mandir)/man8/passthrud.8
 
 .PHONY: clean
@@ -153,7 +170,7 @@ clean:
 help:
 	@echo 'all         build passthrud and passthructl'
 	@echo 'demo        assign a SATA controller to a guest in a virtual machine, packages included'
-	@echo 'check       all tests, packages included; check-unit: the unit tests alone; check-all: the full counts'
+	@echo 'check       all tests, packages included; check-unit, check-bus: these alone; check-all: the full counts'
 	@echo 'check-mutants shows that each safety test fails without its protection'
 	@echo 'lab         a shell in the emulated host with passthru installed'
 	@echo 'install     to DESTDIR, prefix=$(prefix); uninstall takes it away again'

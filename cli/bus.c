@@ -4,12 +4,21 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "agent.h"
+
 #define NAME "org.passthru1"
 #define PATH "/org/passthru1"
 #define MANAGER NAME ".Manager"
 
 /* The daemon sets its own deadlines; this one is only for a daemon that has died without the bus noticing. */
 #define CALL_TIMEOUT_USEC (120 * 1000000ULL)
+/* The same when somebody may be typing a password; the daemon gives up after ten minutes. */
+#define PERSON_TIMEOUT_USEC (11 * 60 * 1000000ULL)
+
+/* A person can be asked for a password: only here, there is no agent at the other end of ssh. */
+static bool is_interactive(const Arguments *a) {
+        return !a->host && geteuid() != 0 && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
 
 int bus_open(const Arguments *a, sd_bus **ret, Error **e) {
         int r = a->host ? sd_bus_open_system_remote(ret, a->host) : sd_bus_open_system(ret);
@@ -19,7 +28,11 @@ int bus_open(const Arguments *a, sd_bus **ret, Error **e) {
                                                                  "Is this a system with systemd and D-Bus? `systemctl status dbus`",
                                       "the system bus%s%s cannot be reached: %s", a->host ? " of " : "", a->host ? a->host : "",
                                       strerror(-r));
-        return 0;
+        if (!is_interactive(a))
+                return 0;
+        agent_start();
+        r = sd_bus_set_allow_interactive_authorization(*ret, 1);
+        return r < 0 ? error_set(e, -r, "the connection to the system bus cannot be set up: %s", strerror(-r)) : 0;
 }
 
 int bus_message(sd_bus *bus, const char *method, sd_bus_message **ret, Error **e) {
@@ -54,7 +67,26 @@ static char *word_of(const char *name) {
         return word;
 }
 
-static int from_bus_error(const sd_bus_error *error, int r, Error **e) {
+static bool is_remote(sd_bus *bus) {
+        const char *address;
+
+        return sd_bus_get_address(bus, &address) >= 0 && strncmp(address, "unixexec:", strlen("unixexec:")) == 0;
+}
+
+/* The daemon's own text says what was denied and why; the bus's own is about its policy. */
+static int denied(sd_bus *bus, const char *text, const char *remedy, Error **e) {
+        static const char prefix[] = "permission denied";
+        bool complete = strncmp(text, prefix, strlen(prefix)) == 0;
+
+        if (is_remote(bus))
+                remedy = "There is no polkit agent to ask for a password with -H: use -H root@HOST, or allow it there with a "
+                         "polkit rule.";
+        else if (!remedy)
+                remedy = "Run it as root: sudo passthructl ...";
+        return error_set_full(e, EACCES, "permission-denied", remedy, "%s%s%s", complete ? "" : prefix, complete ? "" : ": ", text);
+}
+
+static int from_bus_error(sd_bus *bus, const sd_bus_error *error, int r, Error **e) {
         _cleanup_free_ char *text = NULL, *word = NULL;
         char *remedy;
 
@@ -62,8 +94,6 @@ static int from_bus_error(const sd_bus_error *error, int r, Error **e) {
             sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
             sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitMasked"))
                 return error_set_full(e, ECONNREFUSED, "no-daemon", "Start it: systemctl start passthrud", "passthrud is not running");
-        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
-                return error_set_full(e, EACCES, "permission-denied", "Run it as root: sudo passthructl ...", "permission denied");
         text = strdup(error->message ? error->message : strerror(-r));
         word = word_of(error->name ? error->name : "failed");
         if (!text)
@@ -71,16 +101,20 @@ static int from_bus_error(const sd_bus_error *error, int r, Error **e) {
         remedy = strchr(text, '\n');
         if (remedy)
                 *remedy++ = 0;
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) ||
+            sd_bus_error_has_name(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED))
+                return denied(bus, text, remedy, e);
         return error_set_full(e, -r, word, remedy, "%s", text);
 }
 
 static int call(sd_bus *bus, sd_bus_message *m, sd_bus_message **ret, Error **e) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
+        bool person = sd_bus_get_allow_interactive_authorization(bus) > 0;
 
-        int r = sd_bus_call(bus, m, CALL_TIMEOUT_USEC, &error, ret);
+        int r = sd_bus_call(bus, m, person ? PERSON_TIMEOUT_USEC : CALL_TIMEOUT_USEC, &error, ret);
         sd_bus_message_unref(m);
         if (r < 0)
-                (void) from_bus_error(&error, r, e);
+                (void) from_bus_error(bus, &error, r, e);
         sd_bus_error_free(&error);
         return r < 0 ? r : 0;
 }

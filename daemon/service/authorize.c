@@ -1,62 +1,168 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "service/authorize.h"
 
-#include "service/manager.h"
+#include <errno.h>
 
-typedef enum Who {
-        WHO_ANYONE,
-        WHO_ROOT,
-} Who;
+#include "service/bus.h"
+#include "service/polkit.h"
+#include "service/request.h"
 
-/* What is not in this table is denied, to root too. */
-static const struct {
-        const char *interface, *member;
-        Who who;
-} table[] = {
-        { BUS_MANAGER, "List", WHO_ROOT },
-        { BUS_MANAGER, "Show", WHO_ROOT },
-        { BUS_MANAGER, "Status", WHO_ROOT },
-        { BUS_MANAGER, "Preflight", WHO_ROOT },
-        { BUS_MANAGER, "PlanAssign", WHO_ROOT },
-        { BUS_MANAGER, "PlanRelease", WHO_ROOT },
-        { BUS_MANAGER, "Assign", WHO_ROOT },
-        { BUS_MANAGER, "Release", WHO_ROOT },
-        /* Properties hold nothing private; there are none to set. */
-        { "org.freedesktop.DBus.Properties", "Get", WHO_ANYONE },
-        { "org.freedesktop.DBus.Properties", "GetAll", WHO_ANYONE },
-        { "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", WHO_ANYONE },
-        { "org.freedesktop.DBus.Introspectable", "Introspect", WHO_ANYONE },
-        { "org.freedesktop.DBus.Peer", "Ping", WHO_ANYONE },
-        { "org.freedesktop.DBus.Peer", "GetMachineId", WHO_ANYONE },
-};
+/* ---- what a call is about ---- */
 
-bool authorize_sender_is_root(sd_bus_message *m) {
-        sd_bus_creds *creds = NULL;
-        uid_t uid = (uid_t) -1;
+static int read_show(sd_bus_message *m, PlanRequest *ret, Error **e) {
+        const char *text;
 
-        /* From the bus daemon, which has it from the socket: nothing that the sender could change meanwhile. */
-        int r = m ? sd_bus_query_sender_creds(m, SD_BUS_CREDS_EUID, &creds) : -1;
-        if (r >= 0)
-                r = sd_bus_creds_get_euid(creds, &uid);
-        sd_bus_creds_unref(creds);
-        return r >= 0 && uid == 0;
+        int r = request_read_string(m, "the address", &text, e);
+        if (r < 0)
+                return r;
+        ret->controllers = calloc(1, sizeof *ret->controllers);
+        if (!ret->controllers)
+                return error_oom(e);
+        ret->n_controllers = 1;
+        return request_address(text, ret->controllers, e);
 }
 
-static bool authorize_call(sd_bus_message *m, const char *interface, const char *member) {
+static int read_preflight(sd_bus_message *m, PlanRequest *ret, Error **e) {
+        const char *guest;
+
+        int r = request_read_addresses(m, &ret->controllers, &ret->n_controllers, e);
+        if (r >= 0)
+                r = request_read_string(m, "the guest's name", &guest, e);
+        if (r < 0)
+                return r;
+        ret->guest = *guest ? strdup(guest) : NULL;
+        return *guest && !ret->guest ? error_oom(e) : 0;
+}
+
+static int read_assign(sd_bus_message *m, PlanRequest *ret, Error **e) {
+        return request_read_plan(m, PLAN_ASSIGN, ret, e);
+}
+
+static int read_release(sd_bus_message *m, PlanRequest *ret, Error **e) {
+        return request_read_plan(m, PLAN_RELEASE, ret, e);
+}
+
+/* ---- the table ---- */
+
+/* Defined for polkit in rules/org.passthru1.policy. The sentence is for whoever is asked for a password, by what the
+ * call names. */
+typedef struct Action {
+        const char *id;
+        const char *none, *controllers, *guest, *both;
+} Action;
+
+static const Action action_inspect = {
+        .id = "org.passthru1.inspect",
+        .none = "Authentication is required to look at the storage controllers and guests of this host",
+        .controllers = "Authentication is required to look at $(controllers) and what uses it",
+        .guest = "Authentication is required to look at guest $(guest) and the storage controllers of this host",
+        .both = "Authentication is required to look at $(controllers) and guest $(guest)",
+};
+
+static const Action action_assign = {
+        .id = "org.passthru1.assign",
+        .both = "Authentication is required to take $(controllers) from this host and give it to guest $(guest)",
+};
+
+static const Action action_release = {
+        .id = "org.passthru1.release",
+        .controllers = "Authentication is required to take $(controllers) from its guest and give it to this host",
+        .guest = "Authentication is required to take all controllers from guest $(guest) and give them to this host",
+        .both = "Authentication is required to take $(controllers) from guest $(guest) and give it to this host",
+};
+
+typedef struct Row {
+        const char *interface, *member;
+        const Action *action; /* NULL: anyone may, on any object */
+        const char *signature;
+        int (*read)(sd_bus_message *m, PlanRequest *ret, Error **e); /* NULL: it names nothing */
+} Row;
+
+/* What is not in this table is denied, to root too. */
+static const Row table[] = {
+        { BUS_MANAGER, "List", &action_inspect, "", NULL },
+        { BUS_MANAGER, "Show", &action_inspect, "s", read_show },
+        { BUS_MANAGER, "Status", &action_inspect, "", NULL },
+        { BUS_MANAGER, "Preflight", &action_inspect, "ass", read_preflight },
+        { BUS_MANAGER, "PlanAssign", &action_inspect, "assasb", read_assign },
+        { BUS_MANAGER, "PlanRelease", &action_inspect, "assb", read_release },
+        { BUS_MANAGER, "Assign", &action_assign, "assasbs", read_assign },
+        { BUS_MANAGER, "Release", &action_release, "assbs", read_release },
+        /* Properties hold nothing private; there are none to set. */
+        { "org.freedesktop.DBus.Properties", "Get", NULL, NULL, NULL },
+        { "org.freedesktop.DBus.Properties", "GetAll", NULL, NULL, NULL },
+        { "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", NULL, NULL, NULL },
+        { "org.freedesktop.DBus.Introspectable", "Introspect", NULL, NULL, NULL },
+        { "org.freedesktop.DBus.Peer", "Ping", NULL, NULL, NULL },
+        { "org.freedesktop.DBus.Peer", "GetMachineId", NULL, NULL, NULL },
+};
+
+static const Row *table_find(const char *interface, const char *member) {
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (str_equal(table[i].interface, interface) && str_equal(table[i].member, member))
-                        return table[i].who == WHO_ANYONE || authorize_sender_is_root(m);
-        return false;
+                        return &table[i];
+        return NULL;
+}
+
+/* ---- the decision ---- */
+
+int authorize_sender_uid(sd_bus_message *m, uid_t *ret) {
+        sd_bus_creds *creds = NULL;
+
+        /* From the bus daemon, which has it from the socket: nothing that the sender could change meanwhile. */
+        int r = sd_bus_query_sender_creds(m, SD_BUS_CREDS_EUID, &creds);
+        if (r >= 0)
+                r = sd_bus_creds_get_euid(creds, ret);
+        sd_bus_creds_unref(creds);
+        return r;
+}
+
+static const char *action_sentence(const Action *a, const PlanRequest *about) {
+        if (about->n_controllers > 0)
+                return about->guest ? a->both : a->controllers;
+        return about->guest ? a->guest : a->none;
+}
+
+/* Malformed calls are refused before anybody is bothered for a password, and before they are kept. */
+static int authorize_ask(Manager *manager, sd_bus_message *m, const Row *row, uid_t uid, sd_bus_error *error) {
+        _cleanup_(plan_request_clear) PlanRequest about = {};
+        _cleanup_error_ Error *e = NULL;
+
+        if (!sd_bus_message_has_signature(m, row->signature))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "the arguments of %s have the types \"%s\", not \"%s\"", row->member,
+                                         sd_bus_message_get_signature(m, 1), row->signature);
+        if (row->read && row->read(m, &about, &e) < 0)
+                return bus_error_set(error, e);
+        int r = sd_bus_message_rewind(m, 1);
+        if (r < 0)
+                return r;
+        const PolkitQuestion q = {
+                .action = row->action->id,
+                .sentence = action_sentence(row->action, &about),
+                .about = &about,
+                .uid = uid,
+        };
+        r = polkit_ask(manager, m, &q, error);
+        return r < 0 ? r : 1;
 }
 
 int authorize_filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *interface = sd_bus_message_get_interface(m), *member = sd_bus_message_get_member(m);
+        const Row *row = table_find(interface, member);
         uint8_t type = 0;
+        uid_t uid;
 
-        (void) userdata;
-        if (sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL ||
-            authorize_call(m, interface, member))
+        if (sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL)
                 return 0;
-        return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "permission denied: %s.%s\nrun it as root",
-                                 interface ? interface : "(no interface)", member ? member : "?");
+        if (!row || (row->action && !str_equal(sd_bus_message_get_path(m), BUS_PATH)))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "permission denied: no call %s.%s is there",
+                                         interface ? interface : "(no interface)", member ? member : "?");
+        if (!row->action || polkit_take_allowed(userdata, m))
+                return 0;
+        int r = authorize_sender_uid(m, &uid);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "permission denied: the bus does not say who calls: %s", strerror(-r));
+        return uid == 0 ? 0 : authorize_ask(userdata, m, row, uid, error);
 }

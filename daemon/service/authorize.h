@@ -8,5 +8,5 @@
 /* Who may call what: one table. Installed as a filter in front of every object, so that no method can be forgotten. */
 int authorize_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
 
-/* True when the message was sent by root, as the bus daemon says. m may be NULL (false). */
-bool authorize_sender_is_root(sd_bus_message *m);
+/* The user that sent the message, as the bus daemon says. */
+int authorize_sender_uid(sd_bus_message *m, uid_t *ret);

@@ -5,8 +5,8 @@
 #include "service/bus.h"
 
 /*
- * org.passthru1.Job at /org/passthru1/job/N. Steps name disks and guests, so Text is shown to root only, and changes
- * are signalled to the caller who started the job, not broadcast.
+ * org.passthru1.Job at /org/passthru1/job/N. Steps name disks and guests, so Text is shown to root and the caller who
+ * started the job only, and changes are signalled to that caller, not broadcast.
  */
 
 static Job *job_of(void *userdata) {
@@ -19,13 +19,23 @@ static int get_state(sd_bus *bus, const char *path, const char *interface, const
         return sd_bus_message_append(reply, "s", job_state_to_string(job_of(userdata)->state));
 }
 
+/* A getter also runs for signals to everyone, in the middle of other calls: only a question of properties shows it. */
+static bool job_text_is_for(const Job *j, sd_bus_message *m) {
+        const char *member = m ? sd_bus_message_get_member(m) : NULL;
+        uid_t uid;
+
+        if (!str_equal(member, "Get") && !str_equal(member, "GetAll") && !str_equal(member, "GetManagedObjects"))
+                return false;
+        return str_equal(sd_bus_message_get_sender(m), j->owner) || (authorize_sender_uid(m, &uid) >= 0 && uid == 0);
+}
+
 static int get_text(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                     void *userdata, sd_bus_error *error) {
-        const char *text = job_of(userdata)->text;
+        const Job *j = job_of(userdata);
 
         (void) path, (void) interface, (void) property, (void) error;
-        bool show = text && authorize_sender_is_root(sd_bus_get_current_message(bus));
-        return sd_bus_message_append(reply, "s", show ? text : "");
+        bool show = j->text && job_text_is_for(j, sd_bus_get_current_message(bus));
+        return sd_bus_message_append(reply, "s", show ? j->text : "");
 }
 
 static const sd_bus_vtable job_vtable[] = {

@@ -2,6 +2,7 @@
 /* org.passthru1.Manager. Every answer comes from a worker; a call is kept until its worker has ended. */
 #include <errno.h>
 
+#include "service/authorize.h"
 #include "service/bus.h"
 #include "service/request.h"
 
@@ -64,12 +65,16 @@ static int call_start(Manager *m, sd_bus_message *message, const Verb *v, json_t
         _cleanup_(call_freep) Call *c = calloc(1, sizeof *c);
         _cleanup_json_ json_t *owned = request;
         _cleanup_error_ Error *e = NULL;
+        uid_t uid;
 
         if (!c || !owned)
                 return -ENOMEM;
+        int r = authorize_sender_uid(message, &uid);
+        if (r < 0)
+                return r;
         *c = (Call){ .manager = m, .next = m->calls, .message = sd_bus_message_ref(message), .finish = finish };
         m->calls = c;
-        if (manager_check_room(m, &e) < 0 || worker_start(&m->workers, v, owned, &call_handler, c, &e) < 0)
+        if (manager_check_room(m, uid, &e) < 0 || worker_start(&m->workers, uid, v, owned, &call_handler, c, &e) < 0)
                 return bus_error_set(error, e);
         TAKE_PTR(c);
         return 1;
@@ -159,16 +164,16 @@ static int method_plan_release(sd_bus_message *message, void *userdata, sd_bus_e
 /* ---- jobs ---- */
 
 /* Takes the reference to request. */
-static int job_call(Manager *m, sd_bus_message *message, const Verb *v, const char *kind, const PlanRequest *q,
-                    json_t *request, sd_bus_error *error) {
+static int job_call(Manager *m, sd_bus_message *message, uid_t uid, const Verb *v, const char *kind,
+                    const PlanRequest *q, json_t *request, sd_bus_error *error) {
         _cleanup_json_ json_t *owned = request;
         _cleanup_error_ Error *e = NULL;
         Job *j = NULL;
 
         if (!owned)
                 return -ENOMEM;
-        if (manager_check_room(m, &e) < 0 || (v->changes && manager_check_change(m, &e) < 0) ||
-            job_start(m, v, kind, sd_bus_message_get_sender(message), q, owned, &j, &e) < 0)
+        if (manager_check_room(m, uid, &e) < 0 || (v->changes && manager_check_change(m, &e) < 0) ||
+            job_start(m, v, kind, sd_bus_message_get_sender(message), uid, q, owned, &j, &e) < 0)
                 return bus_error_set(error, e);
         return sd_bus_reply_method_return(message, "o", j->path);
 }
@@ -178,38 +183,34 @@ static int method_preflight(sd_bus_message *message, void *userdata, sd_bus_erro
         _cleanup_error_ Error *e = NULL;
         const char *guest;
         size_t n = 0;
+        uid_t uid;
 
+        int r = authorize_sender_uid(message, &uid);
+        if (r < 0)
+                return r;
         if (request_read_addresses(message, &addresses, &n, &e) < 0 ||
             request_read_string(message, "the guest's name", &guest, &e) < 0)
                 return bus_error_set(error, e);
-        return job_call(userdata, message, &verb_preflight, "preflight", NULL,
+        return job_call(userdata, message, uid, &verb_preflight, "preflight", NULL,
                         json_pack("{s:o, s:s?}", "addresses", request_addresses_to_json(addresses, n), "guest",
                                   *guest ? guest : NULL),
                         error);
-}
-
-/* Who asks, for the log. */
-static json_t *sender_uid(sd_bus_message *message) {
-        sd_bus_creds *creds = NULL;
-        uid_t uid;
-
-        int r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_EUID, &creds);
-        if (r >= 0)
-                r = sd_bus_creds_get_euid(creds, &uid);
-        sd_bus_creds_unref(creds);
-        return r < 0 ? json_null() : json_integer((json_int_t) uid);
 }
 
 static int change_call(Manager *m, sd_bus_message *message, PlanKind kind, sd_bus_error *error) {
         _cleanup_(plan_request_clear) PlanRequest q = {};
         _cleanup_error_ Error *e = NULL;
         const char *digest;
+        uid_t uid;
 
+        int r = authorize_sender_uid(message, &uid);
+        if (r < 0)
+                return r;
         if (request_read_plan(message, kind, &q, &e) < 0 || request_read_string(message, "the digest", &digest, &e) < 0)
                 return bus_error_set(error, e);
-        return job_call(m, message, &verb_apply, plan_kind_to_string(kind), &q,
-                        json_pack("{s:o, s:s, s:o}", "request", plan_request_to_json(&q), "digest", digest, "uid",
-                                  sender_uid(message)),
+        return job_call(m, message, uid, &verb_apply, plan_kind_to_string(kind), &q,
+                        json_pack("{s:o, s:s, s:I}", "request", plan_request_to_json(&q), "digest", digest, "uid",
+                                  (json_int_t) uid),
                         error);
 }
 

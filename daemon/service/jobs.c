@@ -122,7 +122,7 @@ static int job_set_object(Job *j, const PlanRequest *q) {
         return 0;
 }
 
-int job_start(Manager *m, const Verb *v, const char *kind, const char *owner, const PlanRequest *q,
+int job_start(Manager *m, const Verb *v, const char *kind, const char *owner, uid_t uid, const PlanRequest *q,
               const json_t *request, Job **ret, Error **e) {
         _cleanup_(job_freep) Job *j = calloc(1, sizeof *j);
 
@@ -134,7 +134,7 @@ int job_start(Manager *m, const Verb *v, const char *kind, const char *owner, co
         if (!j->owner || asprintf(&j->path, BUS_PATH "/job/%llu", (unsigned long long) j->id) < 0 ||
             job_set_object(j, q) < 0)
                 return error_oom(e);
-        int r = worker_start(&m->workers, v, request, &job_handler, j, e);
+        int r = worker_start(&m->workers, uid, v, request, &job_handler, j, e);
         if (r < 0)
                 return r;
         bus_job_added(j);

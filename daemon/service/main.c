@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
@@ -28,10 +29,14 @@ static int daemon_run(sd_event *event, Error **e) {
         return r < 0 ? error_set(e, -r, "the event loop failed: %s", strerror(-r)) : r;
 }
 
+/* Given, it is not raised by what was freed: the memory of one large message goes back to the system with it. */
+#define MMAP_THRESHOLD (128 * 1024)
+
 /* A transaction under way goes on in its worker; the next daemon waits for it. */
 static int daemon_prepare(sd_event *event) {
         sigset_t signals;
 
+        (void) mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
         (void) signal(SIGPIPE, SIG_IGN);
         sigemptyset(&signals);
         sigaddset(&signals, SIGTERM);

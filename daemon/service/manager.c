@@ -10,6 +10,7 @@
 #include "service/bus.h"
 #include "service/events.h"
 #include "service/log.h"
+#include "service/polkit.h"
 
 static const char *const manager_state_table[_MANAGER_STATE_MAX] = {
         [MANAGER_RECOVERING] = "recovering",
@@ -81,7 +82,7 @@ void manager_refresh(Manager *m) {
         m->refresh_again = m->refreshing;
         if (m->refreshing)
                 return;
-        m->refreshing = worker_start(&m->workers, &verb_list, request, &refresh_handler, m, &e) >= 0;
+        m->refreshing = worker_start(&m->workers, 0, &verb_list, request, &refresh_handler, m, &e) >= 0;
         if (!m->refreshing)
                 log_object(LOG_WARNING, NULL, "%s", e ? e->message : "no worker");
 }
@@ -157,7 +158,7 @@ void manager_recover(Manager *m) {
         _cleanup_error_ Error *e = NULL;
 
         manager_set_state(m, MANAGER_RECOVERING, NULL);
-        if (worker_start(&m->workers, &verb_recover, request, &recover_handler, m, &e) >= 0)
+        if (worker_start(&m->workers, 0, &verb_recover, request, &recover_handler, m, &e) >= 0)
                 return;
         log_object(LOG_ERR, NULL, "recovery: %s", e ? e->message : "no worker");
         manager_set_state(m, MANAGER_FAILED, e ? e->message : "no worker");
@@ -180,11 +181,14 @@ int manager_check_change(const Manager *m, Error **e) {
         return 0;
 }
 
-int manager_check_room(const Manager *m, Error **e) {
-        if (m->workers.n < WORKERS_MAX)
+int manager_check_room(const Manager *m, uid_t uid, Error **e) {
+        size_t all = m->workers.n, own = worker_set_count(&m->workers, uid);
+        size_t users = all - worker_set_count(&m->workers, 0);
+
+        if (all < WORKERS_MAX && (uid == 0 || (own < WORKERS_PER_USER && users < WORKERS_MAX - WORKERS_FOR_ROOT)))
                 return 0;
         return error_set_full(e, EAGAIN, "too-many", "try again when some of them have been answered",
-                              "%zu requests are being answered, no more are taken", m->workers.n);
+                              "%zu requests are being answered, %zu of them yours; no more are taken", all, own);
 }
 
 /* ---- life ---- */
@@ -207,6 +211,13 @@ static int manager_connect(Manager *m) {
         return r;
 }
 
+/* Before the event loop closes the bus. */
+static int on_ending(sd_event_source *s, void *userdata) {
+        (void) s;
+        polkit_clear(userdata);
+        return 0;
+}
+
 static int manager_start(Manager *m, Error **e) {
         int r = manager_connect(m);
 
@@ -223,8 +234,12 @@ static int manager_start(Manager *m, Error **e) {
                 return error_set_full(e, -r, NULL, "is the bus policy org.passthru1.conf installed?",
                                       "cannot take the name " BUS_NAME ": %s", strerror(-r));
         r = sd_event_add_time_relative(m->event, &m->opening, CLOCK_MONOTONIC, OPEN_AFTER_USEC, 0, on_open, m);
+        if (r >= 0)
+                r = sd_event_add_exit(m->event, &m->ending, on_ending, m);
+        if (r >= 0)
+                r = sd_event_source_set_priority(m->ending, SD_EVENT_PRIORITY_IMPORTANT);
         if (r < 0)
-                return error_set(e, -r, "no timer is to be had: %s", strerror(-r));
+                return error_set(e, -r, "no event source is to be had: %s", strerror(-r));
         manager_recover(m);
         return 0;
 }
@@ -247,11 +262,13 @@ Manager *manager_free(Manager *m) {
         if (!m)
                 return NULL;
         worker_set_clear(&m->workers);
+        polkit_clear(m);
         bus_calls_clear(m);
         jobs_clear(m);
         controllers_clear(m);
         events_free(m->events);
         sd_event_source_disable_unref(m->opening);
+        sd_event_source_disable_unref(m->ending);
         sd_bus_flush_close_unref(m->bus);
         json_decref(m->list);
         free(m->state_text);

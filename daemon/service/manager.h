@@ -14,8 +14,11 @@
 #define BUS_CONTROLLER BUS_NAME ".Controller"
 #define BUS_JOB BUS_NAME ".Job"
 
-/* Calls and jobs in flight together; each is a process. */
+/* Calls and jobs in flight together; each is a process. Anyone may be allowed to ask, so one user gets a part of them
+ * only, and all users but root leave some to root. */
 #define WORKERS_MAX 64
+#define WORKERS_FOR_ROOT 16
+#define WORKERS_PER_USER 16
 
 typedef enum ManagerState {
         MANAGER_RECOVERING, /* nothing may change until the last transaction is finished or undone */
@@ -26,6 +29,7 @@ typedef enum ManagerState {
 } ManagerState;
 
 typedef struct Call Call;
+typedef struct Check Check;
 typedef struct Controller Controller;
 typedef struct Events Events;
 typedef struct Job Job;
@@ -35,6 +39,7 @@ typedef struct Manager {
         sd_bus *bus;
         Events *events;
         sd_event_source *opening; /* until calls are answered */
+        sd_event_source *ending;
         WorkerSet workers;
         ManagerState state;
         char *state_text; /* what the recovery does or did, for people; NULL when there is nothing to say */
@@ -45,6 +50,8 @@ typedef struct Manager {
         Call *calls; /* method calls that wait for their worker */
         Job *jobs;
         uint64_t last_job;
+        Check *checks; /* method calls that wait for polkit */
+        uint64_t last_check;
 } Manager;
 
 int manager_new(sd_event *event, Manager **ret, Error **e);
@@ -67,5 +74,5 @@ void manager_overlay_status(const Manager *m, json_t *status);
 
 /* 0 when a change of the host may begin now, else the reason: "recovering", "busy". */
 int manager_check_change(const Manager *m, Error **e);
-/* 0 when one more call or job fits: "too-many". */
-int manager_check_room(const Manager *m, Error **e);
+/* 0 when one more call or job of that user fits: "too-many". */
+int manager_check_room(const Manager *m, uid_t uid, Error **e);

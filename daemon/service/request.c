@@ -41,11 +41,29 @@ static int request_malformed(int r, Error **e) {
                               "the arguments of the call cannot be read");
 }
 
-static int request_check_length(const char *what, const char *s, Error **e) {
-        if (strlen(s) <= REQUEST_STRING_MAX)
-                return 0;
-        return error_set_full(e, E2BIG, "invalid-argument", NULL, "%s is longer than %d bytes", what,
-                              REQUEST_STRING_MAX);
+/* Strings come back in messages, in the log and in the question for a password: no line breaks, no control characters
+ * and none that change the direction of what follows, with which a caller could make these say something else. */
+static bool is_plain(const char *s) {
+        for (const unsigned char *c = (const unsigned char *) s; *c; c++) {
+                if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0))
+                        return false;
+                if (*c != 0xe2) /* in what follows: U+200E, 200F, 2028 to 202E, 2066 to 2069 */
+                        continue;
+                if (c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xa8 && c[2] <= 0xae)))
+                        return false;
+                if (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9)
+                        return false;
+        }
+        return true;
+}
+
+static int request_check_text(const char *what, const char *s, Error **e) {
+        if (strlen(s) > REQUEST_STRING_MAX)
+                return error_set_full(e, E2BIG, "invalid-argument", NULL, "%s is longer than %d bytes", what,
+                                      REQUEST_STRING_MAX);
+        if (!is_plain(s))
+                return error_set_full(e, EINVAL, "invalid-argument", NULL, "%s has control characters in it", what);
+        return 0;
 }
 
 int request_read_string(sd_bus_message *m, const char *what, const char **ret, Error **e) {
@@ -54,7 +72,7 @@ int request_read_string(sd_bus_message *m, const char *what, const char **ret, E
         int r = sd_bus_message_read(m, "s", &s);
         if (r <= 0)
                 return request_malformed(r, e);
-        r = request_check_length(what, s, e);
+        r = request_check_text(what, s, e);
         if (r < 0)
                 return r;
         *ret = s;
@@ -83,7 +101,7 @@ static int request_read_array(sd_bus_message *m, const char *what, int (*add)(vo
                 if (i == REQUEST_ITEMS_MAX)
                         return error_set_full(e, E2BIG, "invalid-argument", NULL, "more than %d items in one request",
                                               REQUEST_ITEMS_MAX);
-                r = request_check_length(what, s, e);
+                r = request_check_text(what, s, e);
                 if (r >= 0)
                         r = add(userdata, s, i, e);
                 if (r < 0)

@@ -18,6 +18,7 @@ struct Worker {
         const Verb *verb;
         const WorkerHandler *handler;
         void *userdata;
+        uid_t uid; /* for whom */
         pid_t pid;
         int fd; /* its answers */
         sd_event_source *io, *child, *deadline;
@@ -262,13 +263,21 @@ static int worker_watch(Worker *w) {
         return r;
 }
 
-int worker_start(WorkerSet *set, const Verb *v, const json_t *request, const WorkerHandler *h, void *userdata,
-                 Error **e) {
+int worker_start(WorkerSet *set, uid_t uid, const Verb *v, const json_t *request, const WorkerHandler *h,
+                 void *userdata, Error **e) {
         _cleanup_(worker_freep) Worker *w = calloc(1, sizeof *w);
 
         if (!w)
                 return error_oom(e);
-        *w = (Worker){ .set = set, .next = set->first, .verb = v, .handler = h, .userdata = userdata, .fd = -1 };
+        *w = (Worker){
+                .set = set,
+                .next = set->first,
+                .verb = v,
+                .handler = h,
+                .userdata = userdata,
+                .uid = uid,
+                .fd = -1,
+        };
         set->first = w;
         set->n++;
         int r = worker_spawn(w, request);
@@ -282,6 +291,14 @@ int worker_start(WorkerSet *set, const Verb *v, const json_t *request, const Wor
         }
         TAKE_PTR(w);
         return 0;
+}
+
+size_t worker_set_count(const WorkerSet *set, uid_t uid) {
+        size_t n = 0;
+
+        for (const Worker *w = set->first; w; w = w->next)
+                n += w->uid == uid;
+        return n;
 }
 
 void worker_set_clear(WorkerSet *set) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #include "service/verb.h"
@@ -31,8 +32,11 @@ typedef struct WorkerHandler {
                 void *userdata); /* after done, when the process exists no more; without it userdata may go with done */
 } WorkerHandler;
 
-/* request is not kept. On success done() will be called, from the event loop. */
-int worker_start(WorkerSet *set, const Verb *v, const json_t *request, const WorkerHandler *h, void *userdata,
-                 Error **e);
+/* uid is the user on whose behalf it works. request is not kept. On success done() will be called, from the event
+ * loop. */
+int worker_start(WorkerSet *set, uid_t uid, const Verb *v, const json_t *request, const WorkerHandler *h,
+                 void *userdata, Error **e);
+/* How many of the processes work for that user. */
+size_t worker_set_count(const WorkerSet *set, uid_t uid);
 /* At the end of the daemon: no more callbacks. Readers are killed; those that change the host go on alone. */
 void worker_set_clear(WorkerSet *set);
