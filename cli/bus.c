@@ -162,7 +162,7 @@ static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number) {
         (void) signal_number;
-        interrupted = 1;
+        interrupted = interrupted + 1;
 }
 
 static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -220,9 +220,20 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
         return 0;
 }
 
+/* Stops the job; what it did is undone, and its end is waited for. */
+static void cancel(sd_bus *bus, const Waiting *w) {
+        fprintf(stderr, "passthructl: stopping; what was done is undone (Ctrl-C again leaves it to passthrud)\n");
+        (void) sd_bus_call_method_async(bus, NULL, NAME, w->path, NAME ".Job", "Cancel", NULL, NULL, NULL);
+}
+
 static int wait_for_end(sd_bus *bus, Waiting *w, Error **e) {
+        bool cancelled = false;
+
         while (!json_object_get(w->ended, w->path)) {
-                if (interrupted)
+                if (interrupted && !cancelled)
+                        cancel(bus, w);
+                cancelled = interrupted;
+                if (interrupted > 1)
                         return error_set_full(e, EINTR, "interrupted", "`passthructl list` shows how it stands.",
                                               "the job goes on in passthrud");
                 int r = sd_bus_process(bus, NULL);

@@ -88,6 +88,8 @@ static const Row table[] = {
         { BUS_MANAGER, "PlanRelease", &action_inspect, "assb", read_release },
         { BUS_MANAGER, "Assign", &action_assign, "assasbs", read_assign },
         { BUS_MANAGER, "Release", &action_release, "assbs", read_release },
+        /* Its handler asks whose job it is. */
+        { BUS_JOB, "Cancel", NULL, NULL, NULL },
         /* Properties hold nothing private; there are none to set. */
         { "org.freedesktop.DBus.Properties", "Get", NULL, NULL, NULL },
         { "org.freedesktop.DBus.Properties", "GetAll", NULL, NULL, NULL },

@@ -38,8 +38,21 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
         return sd_bus_message_append(reply, "s", show ? j->text : "");
 }
 
+/* Whoever started it may stop it, and root. A step that has begun is finished, but for the wait for a guest. */
+static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Job *j = job_of(userdata);
+        uid_t uid;
+
+        if (!str_equal(sd_bus_message_get_sender(m), j->owner) && (authorize_sender_uid(m, &uid) < 0 || uid != 0))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "permission denied: job %llu is somebody else's",
+                                         (unsigned long long) j->id);
+        worker_terminate(&j->manager->workers, j);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
 static const sd_bus_vtable job_vtable[] = {
         SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("Cancel", NULL, NULL, method_cancel, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Id", "t", NULL, offsetof(Job, id), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Kind", "s", NULL, offsetof(Job, kind), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

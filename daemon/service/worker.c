@@ -293,6 +293,12 @@ int worker_start(WorkerSet *set, uid_t uid, const Verb *v, const json_t *request
         return 0;
 }
 
+void worker_terminate(const WorkerSet *set, const void *userdata) {
+        for (const Worker *w = set->first; w; w = w->next)
+                if (w->userdata == userdata && !w->finished)
+                        (void) kill(w->pid, SIGTERM);
+}
+
 size_t worker_set_count(const WorkerSet *set, uid_t uid) {
         size_t n = 0;
 

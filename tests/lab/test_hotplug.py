@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Controllers plugged into and unplugged from a running guest, and everything that stands against it."""
+import time
+
 import installed
 import l2
 import mainjob
@@ -190,6 +192,15 @@ def ignored(lab):
     guest.wait_ready()
     serials = mainjob.serials(lab)
     nodes = names_in(guest, serials)
+    client = lab.spawn(['passthructl', 'release', HBA, '--yes'])
+    lab.wait_for('tail -1 /var/lib/passthru/journal | grep -q \'"start".*"step":0\'', 60)
+    time.sleep(4)
+    lab.run('pkill -INT -x passthructl')
+    result = client.wait(60)
+    tap.say(result.err)
+    tap.equal(result.rc, 1, 'status of a cancelled release')
+    tap.contains(result.err, 'cancelled')
+    tap.equal(state_of(lab, HBA), 'running', 'state after the cancellation')
     status, out, err = installed.ctl(lab, 'release', HBA, '--yes', timeout=200)
     tap.say(err)
     tap.equal((status, out), (1, ''), 'release')
