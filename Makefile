@@ -48,6 +48,9 @@ HELPERS := $(wildcard tests/unit/support*.c)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 LAB := tests/lab
+# The longest first, so that two at a time end together.
+LAB_LONG := $(foreach t,crash hotplug trouble refusals,$(LAB)/test_$(t).py)
+LAB_TESTS := $(LAB_LONG) $(filter-out $(LAB_LONG),$(sort $(wildcard $(LAB)/test_*.py)))
 BUS := tests/bus
 
 .PHONY: all
@@ -99,7 +102,7 @@ check: deps
 	@echo "Building the program and its unit tests (with sanitizers)"
 	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
 	+@$(sanitized) units-built $(BUILD)/asan/passthrud
-	@tests/run-tests $(unit_parts) $(bus_parts) $(foreach t,$(sort $(wildcard $(LAB)/test_*.py)),lab=$(t))
+	@tests/run-tests $(unit_parts) $(bus_parts) $(LAB_TESTS:%=lab=%)
 
 .PHONY: check-unit
 check-unit:
