@@ -5,6 +5,7 @@
 usage: test_polkit.py PASSTHRUD [TEST]"""
 import json
 import signal
+import time
 import xml.etree.ElementTree
 
 import testbus
@@ -163,6 +164,23 @@ class PolkitTest(testbus.Case):
             with self.assertRaises(wire.BusError) as caught:
                 self.user.answer(second)
             self.assertEqual(caught.exception.name, 'org.passthru1.Error.Busy')
+
+    def test_an_authorization_is_for_its_own_call(self):
+        """Another call is already in the daemon's queue when the answer comes, so it is dispatched first."""
+        self.hold()
+        self.send(self.user, *ASSIGN)
+        self.wait_for_checks(1)
+        self.bus.daemon.send_signal(signal.SIGSTOP)
+        other = self.bus.connect(1)
+        self.send(other, 'List')  # for it the daemon asks the bus, and reads what follows into its queue
+        other.call(wire.BUS, '/org/freedesktop/DBus', wire.BUS, 'GetId')
+        self.polkit.answer(self.polkit.checks[0], YES)
+        time.sleep(0.2)
+        self.send(self.user, 'Assign', 'assasbs', ([ABSENT], 'nas2', [], False, '0'))
+        time.sleep(0.2)
+        self.bus.daemon.send_signal(signal.SIGCONT)
+        self.wait_for_checks(3)
+        self.assertEqual([c.details.get('guest') for c in self.polkit.checks], ['nas', None, 'nas2'])
 
     def test_one_user_cannot_fill_the_queue(self):
         self.hold()
