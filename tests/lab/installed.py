@@ -11,13 +11,22 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 HOSTSTATE = 'python3 /lab/hoststate.py'
 
 
-def install(lab):
-    """Installs the built programs into L1 and starts the service."""
+# strace and LeakSanitizer cannot both trace a process.
+SANITIZER = '[Service]\nEnvironment=ASAN_OPTIONS=detect_leaks=0:log_path=stderr UBSAN_OPTIONS=print_stacktrace=1\n'
+
+
+def install(lab, sanitized=False):
+    """Installs the built programs into L1 and starts the service; `sanitized`: those with AddressSanitizer."""
     lab.wait_host()
+    build = ['BUILD=build/asan', 'SANITIZE=1'] if sanitized else []
     with tempfile.TemporaryDirectory() as tree:
-        subprocess.run(['make', '-s', '-C', TOP, 'install', f'DESTDIR={tree}', 'prefix=/usr/local'], check=True,
+        subprocess.run(['make', '-s', '-C', TOP, 'install', f'DESTDIR={tree}', 'prefix=/usr/local', *build], check=True,
                        stdout=subprocess.DEVNULL)
         lab.install(tree)
+    if sanitized:
+        lab.run('mkdir -p /etc/systemd/system/passthrud.service.d')
+        lab.write('/etc/systemd/system/passthrud.service.d/sanitizer.conf', SANITIZER)
+        lab.run('systemctl daemon-reload', timeout=60)
     lab.put(os.path.join(TOP, 'tests/lab/hoststate.py'), 'hoststate.py')
     lab.run('systemctl enable --now passthrud', timeout=120)
 

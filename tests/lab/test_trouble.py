@@ -59,11 +59,10 @@ def hung_unbind(lab):
     lab.write('/tmp/holder.py', HOLDER)
     # The unbind is held up on its way into the kernel, so that the holder comes after passthru's last look at the group.
     lab.run('(setsid strace -f -o /tmp/hang.trace -P /sys/bus/pci/drivers/vfio-pci/unbind -e trace=write '
-            '-e inject=write:delay_enter=8000000 -p $(systemctl show -P MainPID passthrud) > /dev/null 2>&1 &); sleep 2')
+            '-e inject=write:delay_enter=20000000 -p $(systemctl show -P MainPID passthrud) > /dev/null 2>&1 &); sleep 2')
     client = lab.spawn(f'passthructl release {HBA} --yes')
-    lab.wait_for('pgrep -f "passthrud --worker apply" > /dev/null && '
-                 'journalctl -u passthrud -n 3 | grep -q "release for guest freenas begins"', 30)
-    time.sleep(3)
+    # Stopped in write(2), system call 1, ten times in a row: that is the held-up one.
+    lab.wait_for('for i in $(seq 10); do grep -q "^1 " /proc/$(pgrep -f "passthrud --worker apply")/syscall || exit 1; sleep 0.1; done', 60)
     holder = lab.spawn(['python3', '/tmp/holder.py', HBA, group])
     holder.wait_output('held', 20)
     lab.run('pkill -KILL strace; sleep 2', check=False)
