@@ -163,7 +163,7 @@ class Run:
         self.memory = (0, 0), (0, 0)
 
     def judge(self, check):
-        return YES if check.action == 'org.passthru1.inspect' or self.hostile.random.random() < 0.5 else NO
+        return YES if check.action == 'org.passthru1.inspect' or len(self.polkit.checks) % 2 else NO
 
     def idle(self):
         """No call open and no worker left."""
