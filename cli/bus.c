@@ -79,11 +79,12 @@ static int denied(sd_bus *bus, const char *text, const char *remedy, Error **e) 
         bool complete = strncmp(text, prefix, strlen(prefix)) == 0;
 
         if (is_remote(bus))
-                remedy = "There is no polkit agent to ask for a password with -H: use -H root@HOST, or allow it there with a "
-                         "polkit rule.";
+                remedy = "There is no polkit agent to ask for a password with -H: use -H root@HOST, or allow it there with "
+                         "a polkit rule.";
         else if (!remedy)
                 remedy = "Run it as root: sudo passthructl ...";
-        return error_set_full(e, EACCES, "permission-denied", remedy, "%s%s%s", complete ? "" : prefix, complete ? "" : ": ", text);
+        return error_set_full(e, EACCES, "permission-denied", remedy, "%s%s%s", complete ? "" : prefix,
+                              complete ? "" : ": ", text);
 }
 
 static int from_bus_error(sd_bus *bus, const sd_bus_error *error, int r, Error **e) {

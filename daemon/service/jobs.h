@@ -33,7 +33,8 @@ struct Job {
 
 const char *job_state_to_string(JobState s);
 
-/* owner and uid are the caller's. q may be NULL (preflight). On success the job is on the bus; *ret is valid until the event loop turns. */
+/* owner and uid are the caller's. q may be NULL (preflight). On success the job is on the bus; *ret is valid until the
+ * event loop turns. */
 int job_start(Manager *m, const Verb *v, const char *kind, const char *owner, uid_t uid, const PlanRequest *q,
               const json_t *request, Job **ret, Error **e);
 /* The running or hung job that changes the host; there is at most one. NULL when there is none. */

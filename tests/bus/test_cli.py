@@ -55,7 +55,8 @@ class CliTest(testbus.Case):
         ours, theirs = os.openpty() if terminal else (None, None)
         process = subprocess.Popen([os.path.join(self.bin, 'passthructl'), *arguments], env=environment, text=True,
                                    stdin=theirs if terminal else subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=theirs if terminal else subprocess.PIPE, user=user, group=user, extra_groups=[])
+                                   stderr=theirs if terminal else subprocess.PIPE, user=user, group=user,
+                                   extra_groups=[])
         if terminal:
             os.close(theirs)
         process.terminal = ours

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Thousands of calls from an unprivileged user, half well-typed with hostile contents, half of any types at all. The
-daemon must live on, clean under its sanitizers, and not grow.
+"""Thousands of calls from an unprivileged user, half well-typed with hostile contents, half of any types at all.
+The daemon must live on, clean under its sanitizers, and not grow.
 
 usage: test_hostile.py PASSTHRUD...
-One built with sanitizers must write no report; of one without them the memory is measured. PASSTHRU_FULL makes ten times
-as many calls, PASSTHRU_SEED repeats a run."""
+One built with sanitizers must write no report; of one without them the memory is measured. PASSTHRU_FULL makes ten
+times as many calls, PASSTHRU_SEED repeats a run."""
 import collections
 import glob
 import os
@@ -31,13 +31,15 @@ INTROSPECTABLE = 'org.freedesktop.DBus.Introspectable'
 ABSENT_METHOD = {'org.freedesktop.DBus.Error.UnknownMethod', 'org.freedesktop.DBus.Error.UnknownObject'}
 
 STRINGS = [
-    '', ABSENT, CONTROLLER, 'nas', '0000:00:00.0', 'ffff:ff:1f.7', '0000:00:20.0', '0' * 256, 'g' * 257, 'x' * 100000, '../../../etc/passwd',
-    '/', '/org/passthru1/job/1', '%s%n%n%n%x', '"; rm -rf /', '{"a":', '\\u0000', '\n', 'nas\nrun it', '\x01\x1b[2J\x7f', '\u202e',
-    '\u0085', '\U0010ffff', '\ufeff', '\ud7ff', '\ue000', '$(controllers)$(guest)', '$(polkit.message)', '<b>nas</b>', 'ä' * 128,
-    ' ', '-', '--worker', '*', '0000:03:00.0\t', '1e999', 'Infinity', '\t' * 300, 'host-disk-use', 'group-isolated',
-    'org.passthru1.Manager', 'State', 'Version', 'Text',
+    '', ABSENT, CONTROLLER, 'nas', '0000:00:00.0', 'ffff:ff:1f.7', '0000:00:20.0', '0' * 256, 'g' * 257, 'x' * 100000,
+    '../../../etc/passwd', '/', '/org/passthru1/job/1', '%s%n%n%n%x', '"; rm -rf /', '{"a":', '\\u0000', '\n',
+    'nas\nrun it', '\x01\x1b[2J\x7f', '\u202e', '\u0085', '\U0010ffff', '\ufeff', '\ud7ff', '\ue000',
+    '$(controllers)$(guest)', '$(polkit.message)', '<b>nas</b>', 'ä' * 128, ' ', '-', '--worker', '*',
+    '0000:03:00.0\t', '1e999', 'Infinity', '\t' * 300, 'host-disk-use', 'group-isolated', 'org.passthru1.Manager',
+    'State', 'Version', 'Text',
 ]
-INTEGERS = [0, 1, -1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 62, 1 << 63, -1 << 63]
+INTEGERS = [0, 1, -1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 62,
+            1 << 63, -1 << 63]
 SIZES = {'y': 8, 'n': 16, 'q': 16, 'i': 32, 'u': 32, 'x': 64, 't': 64}
 
 
@@ -55,7 +57,8 @@ class Hostile:
                        for _ in range(size))
 
     def path(self):
-        words = [''.join(self.random.choices(string.ascii_letters + string.digits + '_', k=self.random.choice((1, 8, 200))))
+        letters = string.ascii_letters + string.digits + '_'
+        words = [''.join(self.random.choices(letters, k=self.random.choice((1, 8, 200))))
                  for _ in range(self.random.randrange(4))]
         return self.random.choice((PATH, PATH + '/job/1', PATH + '/controller/x', '/', '/' + '/'.join(words)))
 
@@ -151,7 +154,8 @@ class Run:
     def __init__(self, passthrud):
         self.hostile = Hostile(SEED)
         self.reports = os.path.join('/tmp', f'passthru-hostile-{os.getpid()}')
-        self.bus = testbus.Bus(passthrud, ASAN_OPTIONS=f'log_path={self.reports}', UBSAN_OPTIONS=f'log_path={self.reports}')
+        options = f'log_path={self.reports}'
+        self.bus = testbus.Bus(passthrud, ASAN_OPTIONS=options, UBSAN_OPTIONS=options)
         self.polkit = testbus.FakePolkit(self.bus, self.judge)
         self.user = self.bus.connect(NOBODY)
         self.open = {}  # serial: what was asked
@@ -159,7 +163,7 @@ class Run:
         self.memory = (0, 0), (0, 0)
 
     def judge(self, check):
-        return YES if check.action == 'org.passthru1.inspect' or self.hostile.random.random() < 0.5 else NO
+        return YES if check.action == 'org.passthru1.inspect' or len(self.polkit.checks) % 2 else NO
 
     def idle(self):
         """No call open and no worker left."""
@@ -214,8 +218,13 @@ class Run:
             for p in properties:
                 self.ask_property(p)
             self.take(0)
+            own = [m for m in methods if m.interface == f'{NAME}.Job']
+            for m in own:
+                self.ask(m, *m, ())
+            self.take(0)
         strip = [Property(f'{PATH}/job/N', p.interface, p.name) for p in properties]
         self.reached |= {s for s, p in zip(strip, properties) if p in self.reached}
+        self.reached |= {m._replace(path=f'{PATH}/job/N') for m in own if m in self.reached}
         return [m._replace(path=f'{PATH}/job/N') for m in methods], strip
 
     def calls(self, n):
@@ -266,8 +275,9 @@ def attack(t, passthrud):
         run.answers()
         seconds = time.monotonic() - begin
         seen = {(r.interface, r.name) for r in run.reached if r != 'anything'}
-        t.note(f'{seconds:.0f} s, {CALLS / seconds:.0f} calls a second; methods reached: {len(methods & seen)} of {len(methods)}, '
-               f'properties: {len(properties & seen)} of {len(properties)}; polkit was asked {len(run.polkit.checks)} times')
+        t.note(f'{seconds:.0f} s, {CALLS / seconds:.0f} calls a second; polkit was asked '
+               f'{len(run.polkit.checks)} times; methods reached: {len(methods & seen)} of {len(methods)}, '
+               f'properties: {len(properties & seen)} of {len(properties)}')
         t.note('answers: ' + ', '.join(f'{n} {name.split(".")[-1]}' for name, n in run.errors.most_common()))
         tap.equal(sorted((methods | properties) - seen), [], 'not reached')
         for interface in ('Manager', 'Controller', 'Job'):

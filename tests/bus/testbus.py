@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A bus of its own with passthrud on it and, if wanted, a polkit that answers what a test says; and TAP for unittest."""
+"""A bus of its own with passthrud on it and, if wanted, a polkit that answers what a test says; TAP for unittest."""
 import collections
 import contextlib
 import os
