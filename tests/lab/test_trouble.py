@@ -62,11 +62,11 @@ def hung_unbind(lab):
             '-e inject=write:delay_enter=20000000 -p $(systemctl show -P MainPID passthrud) > /dev/null 2>&1 &); sleep 2')
     client = lab.spawn(f'passthructl release {HBA} --yes')
     # Stopped in write(2), system call 1, ten times in a row: that is the held-up one.
-    lab.wait_for('for i in $(seq 10); do grep -q "^1 " /proc/$(pgrep -f "passthrud --worker apply")/syscall || exit 1; sleep 0.1; done', 60)
+    lab.wait_for('for i in $(seq 10); do grep -q "^1 " /proc/$(pgrep -f "^passthrud --worker apply")/syscall || exit 1; sleep 0.1; done', 60)
     holder = lab.spawn(['python3', '/tmp/holder.py', HBA, group])
     holder.wait_output('held', 20)
     lab.run('pkill -KILL strace; sleep 2', check=False)
-    state = lab.run('cat /proc/$(pgrep -f "passthrud --worker apply")/stat | cut -d" " -f3').out.strip()
+    state = lab.run('cat /proc/$(pgrep -f "^passthrud --worker apply")/stat | cut -d" " -f3').out.strip()
     tap.equal(state, 'D', 'state of the worker')
     for verb in ('list', 'status'):
         begin = time.monotonic()
@@ -83,7 +83,7 @@ def hung_unbind(lab):
     tap.say(result.err)
     tap.equal(result.rc, 1, 'status of the client whose job hangs')
     tap.contains(result.err, HBA, 'unbind')
-    pid = lab.run('pgrep -f "passthrud --worker apply"').out.strip()
+    pid = lab.run('pgrep -f "^passthrud --worker apply"').out.strip()
     lab.run('systemctl restart passthrud', timeout=60)
     told = lab.run('systemctl status passthrud', check=False).out
     tap.contains(told, 'recovering', pid)
@@ -121,9 +121,9 @@ def killed_client(lab):
     """a client that is killed while its job runs: the job is finished all the same"""
     before = installed.snapshot(lab)
     lab.run(f'(setsid passthructl assign {HBA} {GUEST} --yes > /dev/null 2>&1 & echo $! > /tmp/client); '
-            'for i in $(seq 200); do pgrep -f "passthrud --worker apply" > /dev/null && break; sleep 0.05; done; '
+            'for i in $(seq 200); do pgrep -f "^passthrud --worker apply" > /dev/null && break; sleep 0.05; done; '
             'kill -KILL $(cat /tmp/client)')
-    lab.wait_for('! pgrep -f "passthrud --worker apply" > /dev/null', 60)
+    lab.wait_for('! pgrep -f "^passthrud --worker apply" > /dev/null', 60)
     tap.equal(installed.driver(lab, HBA), 'vfio-pci', 'driver')
     installed.must(lab, 'release', HBA, '--yes')
     back_on_host(lab)
