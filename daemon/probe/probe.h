@@ -14,6 +14,8 @@ typedef enum ProbeFlags {
         PROBE_EXCLUSIVE = 1 << 1, /* try open(O_RDONLY|O_EXCL|O_NONBLOCK) on each whole disk behind a controller (needs PROBE_LIVE) */
         PROBE_GUESTS = 1 << 2,    /* ask libvirt (PROBE_LIVE), or read etc/libvirt/qemu/ *.xml below the root */
         PROBE_AGENTS = 1 << 3,    /* ask the agents of guests that run with an assigned controller (needs both) */
+        PROBE_GLANCE = 1 << 4,    /* to show, not to decide (needs PROBE_LIVE): libvirt has two seconds to answer. Where it does
+                                   * not, or is not asked, its files and the open VFIO groups tell; guests_known stays false. */
 } ProbeFlags;
 
 /* root: AT_FDCWD for the live machine, else a directory fd. sysroot: the same directory's path for libraries that want one,
@@ -26,7 +28,8 @@ int probe_iommu(Host *h, int root, Error **e);                       /* groups, 
 int probe_system(Host *h, int root, bool live, Error **e);           /* command line, modules, parameters, architecture, boot id */
 int probe_block(Host *h, int root, bool live, bool exclusive, Error **e); /* disks, sizes, serials, holders */
 int probe_mounts(Host *h, int root, bool live, Error **e);           /* mounts of every namespace, swap, fstab, crypttab, resume= */
-int probe_guests(Host *h, int root, bool live, Error **e);           /* domains, their host devices and disks */
+int probe_guests(Host *h, int root, ProbeFlags flags, Error **e);    /* domains, their host devices and disks */
+int probe_groups_open(Host *h, int root, Error **e);                 /* VFIO groups that a process has open */
 int probe_assigned(Host *h, int root, Error **e);                    /* /etc/passthru/assignments.d */
 void probe_agents(Host *h);                                          /* after host_sort; what goes wrong is in the Guest */
 
