@@ -34,7 +34,10 @@ const char *watch_problem(const Watch *w) {
         return w->problem;
 }
 
+/* Said once, not for each attempt after that. */
 static void set_problem(Watch *w, const char *problem) {
+        if (!w->problem)
+                log_object(LOG_NOTICE, NULL, "the guests are not known for now: %s", problem);
         free(w->problem);
         w->problem = strdup(problem);
 }
@@ -94,12 +97,9 @@ static void on_done(void *userdata, const WorkerOutcome *o) {
         const char *problem = o->error ? o->error->message : "the worker \"watch\" has ended";
         Watch *w = userdata;
 
-        /* Said once, not for each attempt after that; and not where there is no libvirt. */
-        if (w->connected && !w->problem)
-                log_object(LOG_NOTICE, NULL, "the guests are not known for now: %s", problem);
         if (!w->problem)
                 events_note(w->manager->events);
-        if (!w->problem || !o->lost)
+        if (!w->problem || !o->lost) /* lost: killed, for a reason that is known */
                 set_problem(w, problem);
         w->delay = backoff_next(w->delay, w->connected ? now_of(w) - w->connected : 0);
         w->connected = 0;
@@ -140,7 +140,6 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 void watch_doubt(Watch *w, const char *problem) {
         if (w->problem)
                 return;
-        log_object(LOG_WARNING, NULL, "the guests are not known for now: %s", problem);
         set_problem(w, problem);
         /* One that has not connected yet waits for libvirt already. */
         if (w->connected)
