@@ -115,7 +115,7 @@ static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *er
 
 static void finish_status(const Call *c, json_t *result, json_t *findings) {
         (void) findings;
-        manager_learn(c->manager, result);
+        manager_learn(c->manager, result, c->reading);
         manager_overlay_status(c->manager, result);
 }
 
@@ -135,7 +135,7 @@ static void finish_show(const Call *c, json_t *result, json_t *findings) {
         _cleanup_json_ json_t *rows = json_pack("[O]", result);
 
         (void) findings;
-        manager_learn(c->manager, rows);
+        manager_learn(c->manager, rows, c->reading);
         manager_overlay_list(c->manager, rows);
 }
 

@@ -55,17 +55,17 @@ json_t *manager_reading(Manager *m, uint64_t *ret_number) {
         return json_pack("{s:s*}", "guests_problem", watch_problem(m->watch));
 }
 
-void manager_learn(Manager *m, const json_t *rows) {
-        const char *problem = json_string_value(json_object_get(json_array_get(rows, 0), "guests_problem"));
+void manager_learn(Manager *m, const json_t *rows, uint64_t number) {
+        const json_t *row = json_array_get(rows, 0);
 
-        if (problem)
-                watch_doubt(m->watch, problem);
+        if (row)
+                watch_learn(m->watch, number, json_string_value(json_object_get(row, "guests_problem")));
 }
 
 void manager_set_list(Manager *m, const json_t *list, uint64_t number) {
         json_t *copy = number >= m->list_reading ? json_deep_copy(list) : NULL;
 
-        manager_learn(m, list);
+        manager_learn(m, list, number);
         if (!copy)
                 return;
         m->list_reading = number;

@@ -9,8 +9,6 @@ uint64_t settle_due(uint64_t first, uint64_t now) {
         return least(now + SETTLE_QUIET_USEC, first + SETTLE_MOST_USEC);
 }
 
-uint64_t backoff_next(uint64_t previous, uint64_t lasted) {
-        if (previous == 0 || lasted >= BACKOFF_LASTED_USEC)
-                return BACKOFF_LEAST_USEC;
-        return least(2 * previous, BACKOFF_MOST_USEC);
+uint64_t backoff_next(uint64_t previous) {
+        return previous == 0 ? BACKOFF_LEAST_USEC : least(2 * previous, BACKOFF_MOST_USEC);
 }

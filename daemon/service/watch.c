@@ -17,18 +17,12 @@
 struct Watch {
         Manager *manager;
         bool running; /* a worker exists */
-        uint64_t connected; /* since when libvirt answers; 0: it does not */
-        uint64_t delay; /* before the next attempt */
+        bool connected; /* libvirt answers */
+        uint64_t reading; /* the last one begun before that: what it found out does not count */
+        uint64_t delay; /* before the next attempt; 0: the last one went well */
         char *problem;
         sd_event_source *timer, *run, *sockets;
 };
-
-static uint64_t now_of(const Watch *w) {
-        uint64_t now = 0;
-
-        (void) sd_event_now(w->manager->event, CLOCK_MONOTONIC, &now);
-        return now;
-}
 
 const char *watch_problem(const Watch *w) {
         return w->problem;
@@ -72,7 +66,8 @@ static void on_connected(Watch *w) {
 
         free(w->problem);
         w->problem = NULL;
-        w->connected = now_of(w);
+        w->connected = true;
+        w->reading = w->manager->readings;
         if (!back)
                 return;
         log_object(LOG_NOTICE, NULL, "libvirt answers");
@@ -101,12 +96,12 @@ static void on_done(void *userdata, const WorkerOutcome *o) {
                 events_note(w->manager->events);
         if (!w->problem || !o->lost) /* lost: killed, for a reason that is known */
                 set_problem(w, problem);
-        w->delay = backoff_next(w->delay, w->connected ? now_of(w) - w->connected : 0);
-        w->connected = 0;
+        w->connected = false;
 }
 
-static void arm(Watch *w, uint64_t delay) {
-        (void) sd_event_source_set_time_relative(w->timer, delay);
+static void try_later(Watch *w) {
+        w->delay = backoff_next(w->delay);
+        (void) sd_event_source_set_time_relative(w->timer, w->delay);
         (void) sd_event_source_set_enabled(w->timer, SD_EVENT_ONESHOT);
 }
 
@@ -114,7 +109,7 @@ static void on_gone(void *userdata) {
         Watch *w = userdata;
 
         w->running = false;
-        arm(w, w->delay);
+        try_later(w);
 }
 
 static const WorkerHandler handler = { .event = on_event, .done = on_done, .gone = on_gone };
@@ -132,14 +127,17 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         if (w->running)
                 return 0;
         log_object(LOG_WARNING, NULL, "%s", e ? e->message : "no worker");
-        w->delay = backoff_next(w->delay, 0);
-        arm(w, w->delay);
+        try_later(w);
         return 0;
 }
 
-void watch_doubt(Watch *w, const char *problem) {
-        if (w->problem)
+void watch_learn(Watch *w, uint64_t reading, const char *problem) {
+        if (reading <= w->reading || w->problem)
                 return;
+        if (!problem) {
+                w->delay = 0;
+                return;
+        }
         set_problem(w, problem);
         /* One that has not connected yet waits for libvirt already. */
         if (w->connected)
@@ -152,9 +150,9 @@ void watch_doubt(Watch *w, const char *problem) {
 
 /* A socket is there a moment before something listens on it. */
 static void on_socket(Watch *w) {
-        w->delay = backoff_next(0, 0);
+        w->delay = 0;
         if (!w->running)
-                arm(w, w->delay);
+                try_later(w);
 }
 
 static int on_in_sockets(sd_event_source *s, const struct inotify_event *event, void *userdata) {

@@ -178,8 +178,8 @@ def refused():
             time.sleep(6)
             gaps = [later - earlier for earlier, later in zip(libvirt.times, libvirt.times[1:])]
             tap.say("seconds between connections: " + " ".join(f"{g:.2f}" for g in gaps))
-            tap.equal(4 <= len(libvirt.times) <= 6, True, f"{len(libvirt.times)} connections in 6 s")
-            tap.equal(all(later > 1.5 * earlier for earlier, later in zip(gaps, gaps[1:])), True, f"growing intervals: {gaps}")
+            tap.equal(3 <= len(libvirt.times) <= 7, True, f"{len(libvirt.times)} connections in 6 s")
+            tap.equal(gaps[-1] > 1.5 * gaps[-2] > 0.9, True, f"growing intervals: {gaps}")
             tap.equal(daemon.logged().count("the guests are not known for now"), 1, "lines in the log")
         finally:
             libvirt.close()
