@@ -3,7 +3,9 @@
 """The State property follows the kernel and libvirt, whatever libvirtd does.
 
 Times are L1's own, from when the kernel or libvirt had changed to the signal that `passthructl monitor` got in L1. The
-promise is a second on a real machine; L1's CPU is emulated and about ten times slower, so three seconds are asked for here."""
+promise is a second on a real machine: at most 0.4 s until a reading begins, and two readings when one is under way. L1's CPU
+is emulated and about ten times slower, more when L0 has other work, so three seconds are asked for here, or what 0.4 s and
+four readings without libvirt take (two with it), whichever is more."""
 import json
 import time
 
@@ -18,7 +20,7 @@ suite = Tap()
 HBA, GUEST = mainjob.CONTROLLER, mainjob.GUEST
 OBJECT = '/org/passthru1/controller/' + HBA.replace(':', '_').replace('.', '_')
 MONITOR, LIBVIRT = '/tmp/monitor.json', '/tmp/libvirt.events'
-LIMIT = 3
+LIMIT, SETTLE = 3, 0.4
 SOCKETS = 'libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket'
 
 
@@ -33,6 +35,14 @@ def events(lab, since=0):
                      "        print(datetime.datetime.fromisoformat(e['time']).timestamp(), e['value'])\nEND")
     pairs = [line.split() for line in out.splitlines()]
     return [(float(when), what) for when, what in pairs if float(when) >= since]
+
+
+def limit(lab):
+    """What is asked for now, in seconds."""
+    _, out = lab.run("date +%s.%N; for i in 1 2; do echo '{\"guests_problem\": \"\"}' | passthrud --worker list > /dev/null; done; date +%s.%N",
+                     timeout=120)
+    begin, end = (float(line) for line in out.split())
+    return max(LIMIT, SETTLE + 4 * (end - begin) / 2)
 
 
 def libvirt_said(lab, event, begin):
@@ -53,9 +63,10 @@ def follows(lab, what, command, expected, event=None):
             raise AssertionError(f'{what}: monitor did not say {expected}, but {events(lab, begin)}')
         time.sleep(0.5)
     delay = max(0, found[0] - (libvirt_said(lab, event, begin) if event else end))
-    tap.say(f'{what}: {expected} {delay:.2f} s after the change')
+    allowed = limit(lab)
+    tap.say(f'{what}: {expected} {delay:.2f} s after the change, {allowed:.1f} s are allowed')
     tap.equal(state(lab), expected, f'State after {what}')
-    tap.equal(delay < LIMIT, True, f'{what}: {delay:.2f} s is below {LIMIT} s')
+    tap.equal(delay < allowed, True, f'{what}: in time')
 
 
 def listed(lab):
@@ -84,28 +95,32 @@ def rebind(address):
     return f'[ ! -e {device}/driver ] || echo {address} > {device}/driver/unbind; echo {address} > /sys/bus/pci/drivers_probe'
 
 
+def hand_over_and_back(lab, how):
+    lab.run(f'udevadm settle -t 20; modprobe vfio-pci; {override(HBA, "vfio-pci")}')
+    try:
+        follows(lab, f'bound to vfio-pci {how}', rebind(HBA), 'foreign')
+        lab.run(override(HBA, ''))
+        follows(lab, f'given back {how}', rebind(HBA), 'host')
+    finally:
+        lab.run(f'{override(HBA, "")}; {rebind(HBA)}')
+    installed.wait_for_serials(lab, mainjob.serials(lab))
+
+
 @suite.case
 def hand_bound(lab):
     """a controller bound to vfio-pci by hand, and back, is followed"""
-    lab.run(f'udevadm settle -t 20; modprobe vfio-pci; {override(HBA, "vfio-pci")}')
-    follows(lab, 'bound to vfio-pci by hand', rebind(HBA), 'foreign')
-    lab.run(override(HBA, ''))
-    follows(lab, 'given back by hand', rebind(HBA), 'host')
-    installed.wait_for_serials(lab, mainjob.serials(lab))
+    hand_over_and_back(lab, 'by hand')
 
 
 @suite.case
 def storm(lab):
     """a change is followed in the middle of a storm of device events"""
     lab.run(f'(while [ ! -e /tmp/calm ]; do echo change > /sys/bus/pci/devices/0000:00:00.0/uevent; sleep 0.05; done) '
-            f'> /dev/null 2>&1 & sleep 1; modprobe vfio-pci; {override(HBA, "vfio-pci")}')
+            '> /dev/null 2>&1 &')
     try:
-        follows(lab, 'bound by hand in a storm', rebind(HBA), 'foreign')
-        lab.run(override(HBA, ''))
-        follows(lab, 'given back in a storm', rebind(HBA), 'host')
+        hand_over_and_back(lab, 'in a storm')
     finally:
         lab.run('touch /tmp/calm')
-    installed.wait_for_serials(lab, mainjob.serials(lab))
 
 
 @suite.case
@@ -132,7 +147,7 @@ def libvirtd_stopped(lab):
     lab.wait_for("passthructl --json list | grep -q 'guests_problem\": \"'", 20)
     row, took = listed(lab)
     tap.say(f'list took {took:.2f} s: {row["state"]}, {row["guests_problem"]}')
-    tap.equal((row['state'], took < LIMIT), ('running', True), 'state, and in time')
+    tap.equal((row['state'], took < limit(lab)), ('running', True), 'state, and in time')
     status, out, _ = installed.ctl(lab, 'status')
     tap.equal(status, 0, 'exit status of status')
     tap.contains(out, 'the guest is not known')
@@ -168,7 +183,7 @@ def libvirtd_hung(lab):
         tap.say(f'list took {first:.2f}, {second:.2f}, {third:.2f} s: {row["state"]}, {row["guests_problem"]}')
         tap.equal(row['state'], 'attached', 'state')
         tap.contains(row['guests_problem'], 'has not answered')
-        tap.equal(max(second, third) < LIMIT, True, 'in time')
+        tap.equal(max(second, third) < limit(lab), True, 'in time')
         tap.contains(installed.ctl(lab, 'status')[1], 'the guest is not known')
         follows(lab, 'unbound by hand while libvirtd hangs', f'echo {HBA} > /sys/bus/pci/drivers/vfio-pci/unbind', 'failed')
         follows(lab, 'bound again while libvirtd hangs', f'{override(HBA, "vfio-pci")}; {rebind(HBA)}', 'attached')
