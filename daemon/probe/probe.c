@@ -33,11 +33,11 @@ int probe_host(int root, const char *sysroot, ProbeFlags flags, Host **ret, Erro
             (r = probe_mounts(h, root, live, e)) < 0 || (r = probe_guests(h, root, flags, e)) < 0 ||
             (r = probe_assigned(h, root, e)) < 0)
                 return r;
-        if (flags & PROBE_GLANCE && !h->guests_known && (r = probe_groups_open(h, root, e)) < 0)
-                return r;
         if ((r = explain_exclusive(h)) < 0)
                 return error_oom(e);
         host_sort(h);
+        if (flags & PROBE_GLANCE && !h->guests_known && (r = probe_groups_open(h, root, e)) < 0)
+                return r;
         if (live && flags & PROBE_GUESTS && flags & PROBE_AGENTS)
                 probe_agents(h);
         *ret = TAKE_PTR(h);
