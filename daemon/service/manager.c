@@ -49,9 +49,7 @@ void manager_sync(Manager *m) {
 }
 
 json_t *manager_reading(Manager *m, uint64_t *ret_number) {
-        m->readings++;
-        if (ret_number)
-                *ret_number = m->readings;
+        *ret_number = ++m->readings;
         return json_pack("{s:s*}", "guests_problem", watch_problem(m->watch));
 }
 

@@ -70,7 +70,7 @@ void manager_recover(Manager *m);
 void manager_refresh(Manager *m);
 /* Makes the objects on the bus agree with the last list and the jobs. */
 void manager_sync(Manager *m);
-/* The request to a worker that shows something, and the number of its reading (may be NULL); new reference. */
+/* The request to a worker that shows something, and the number of its reading; new reference. */
 json_t *manager_reading(Manager *m, uint64_t *ret_number);
 /* What one of them answered, rows of `list`, `show` or `status`: tells whether libvirt could be asked. */
 void manager_learn(Manager *m, const json_t *rows, uint64_t number);
