@@ -158,7 +158,8 @@ static void object_removed(Monitor *m, const char *path) {
         const char *kind = json_string_value(json_object_get(m->jobs, path));
 
         if (known)
-                print_event(m, event_new(json_string_value(json_object_get(known, "Address")), "removed", NULL, NULL), "removed");
+                print_event(m, event_new(json_string_value(json_object_get(known, "Address")), "removed", NULL, NULL),
+                            "removed");
         if (kind)
                 say_job(m, path, kind, "ended");
         json_object_del(m->controllers, path);

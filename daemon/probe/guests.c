@@ -145,7 +145,7 @@ static void take_answer(Host *h, Question *q, Error **e) {
                 *e = TAKE_PTR(q->error);
 }
 
-/* A thread that is still waiting when the time is up stays, with its question, until the process ends, which is soon. */
+/* A thread that is still waiting when the time is up stays, with its question, until the process ends, soon. */
 static int ask_libvirt(Host *h, unsigned patience, Error **e) {
         _cleanup_(question_freep) Question *q = calloc(1, sizeof *q);
         struct timespec until;

@@ -74,7 +74,8 @@ void manager_sync(Manager *m);
 json_t *manager_reading(Manager *m, uint64_t *ret_number);
 /* What one of them answered, rows of `list`, `show` or `status`: tells whether libvirt could be asked. */
 void manager_learn(Manager *m, const json_t *rows, uint64_t number);
-/* The same and manager_sync after an answer of `list`, of which a copy is kept unless a later reading has ended before. */
+/* The same and manager_sync after an answer of `list`, of which a copy is kept unless a later reading has ended
+ * before. */
 void manager_set_list(Manager *m, const json_t *list, uint64_t number);
 /* libvirt can be asked again. */
 void manager_libvirt_is_back(Manager *m);

@@ -17,5 +17,6 @@ uint64_t settle_due(uint64_t first, uint64_t now);
 #define BACKOFF_LEAST_USEC (250 * 1000ULL)
 #define BACKOFF_MOST_USEC (60 * 1000000ULL)
 
-/* How long to wait before the next attempt. previous: how long before the last one; 0: there was none, or it went well. */
+/* How long to wait before the next attempt. previous: how long before the last one; 0: there was none, or it went
+ * well. */
 uint64_t backoff_next(uint64_t previous);
