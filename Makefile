@@ -74,7 +74,7 @@ $(BUILD)/passthructl: $(call objects,$(CLI)) $(BUILD)/libcore.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
-$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(HELPERS) $(APPLY)) $(BUILD)/libcore.a
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(HELPERS) $(APPLY) $(filter-out %/main.c,$(SERVICE))) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS) -lcmocka
@@ -94,7 +94,7 @@ sanitized = $(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan SANITIZE=1
 unit_parts = $(foreach t,$(TESTS),unit=$(BUILD)/asan/unit/$(t))
 # Callers of several users are tested: only root can be all of them.
 as_root = $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=PASSTHRU_FULL)
-bus_parts = $(foreach t,test_daemon test_polkit test_cli,'bus=$(as_root) $(BUS)/$(t).py $(BUILD)/passthrud') \
+bus_parts = $(foreach t,test_daemon test_polkit test_cli test_events,'bus=$(as_root) $(BUS)/$(t).py $(BUILD)/passthrud') \
 	'bus=$(as_root) $(BUS)/test_hostile.py $(BUILD)/passthrud $(BUILD)/asan/passthrud'
 
 .PHONY: check

@@ -108,7 +108,7 @@ static int from_bus_error(sd_bus *bus, const sd_bus_error *error, int r, Error *
         return error_set_full(e, -r, word, remedy, "%s", text);
 }
 
-static int call(sd_bus *bus, sd_bus_message *m, sd_bus_message **ret, Error **e) {
+int bus_call(sd_bus *bus, sd_bus_message *m, sd_bus_message **ret, Error **e) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         bool person = sd_bus_get_allow_interactive_authorization(bus) > 0;
 
@@ -129,7 +129,7 @@ int bus_call_json(sd_bus *bus, sd_bus_message *m, json_t **ret, Error **e) {
         sd_bus_message *reply = NULL;
         const char *text;
 
-        int r = call(bus, m, &reply, e);
+        int r = bus_call(bus, m, &reply, e);
         if (r < 0)
                 return r;
         r = sd_bus_message_read_basic(reply, 's', &text);
@@ -282,7 +282,7 @@ int bus_call_job(sd_bus *bus, sd_bus_message *m, json_t **ret, Error **e) {
 
         int r = watch(bus, &w, e);
         if (r >= 0)
-                r = call(bus, m, &reply, e);
+                r = bus_call(bus, m, &reply, e);
         else
                 sd_bus_message_unref(m);
         if (r >= 0 && sd_bus_message_read_basic(reply, 'o', &path) >= 0) {

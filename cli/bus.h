@@ -7,6 +7,8 @@
 
 /* The daemon, here or on the host of -H. */
 int bus_open(const Arguments *a, sd_bus **ret, Error **e);
+/* Any call; m is consumed. What the daemon answers with an error becomes *e. */
+int bus_call(sd_bus *bus, sd_bus_message *m, sd_bus_message **ret, Error **e);
 /* A call of the manager; m is made by bus_message and consumed. The reply is one JSON text. */
 int bus_message(sd_bus *bus, const char *method, sd_bus_message **ret, Error **e);
 int bus_call_json(sd_bus *bus, sd_bus_message *m, json_t **ret, Error **e);

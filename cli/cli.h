@@ -24,6 +24,7 @@ int verb_preflight(const Arguments *a, Error **e);
 int verb_assign(const Arguments *a, Error **e);
 int verb_release(const Arguments *a, Error **e);
 int verb_status(const Arguments *a, Error **e);
+int verb_monitor(const Arguments *a, Error **e);
 
 /* A malformed argument: error with the name "usage", exit status 2. */
 int usage_error(Error **e, const char *format, ...) _printf_(2, 3);

@@ -12,5 +12,5 @@ int local_host(const char *sysroot, Host **ret, Error **e) {
         if (root < 0)
                 return error_set_full(e, errno, "no-sysroot", "Name a directory that is laid out like /: sys/ proc/ etc/ ...",
                                       "%s cannot be opened: %m", sysroot);
-        return probe_host(root, sysroot, PROBE_GUESTS, ret, e);
+        return probe_host(root, PROBE_GUESTS, ret, e);
 }

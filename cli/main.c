@@ -20,6 +20,7 @@ static const struct {
         { "release", "ADDRESS... | --guest NAME [--dry-run] [--force-unplug] [--yes]", "give controllers back to the host", 0, 64,
           verb_release },
         { "status", "", "assignments and their health; exit status 1 when one is unhealthy", 0, 0, verb_status },
+        { "monitor", "", "events as they happen, until Ctrl-C", 0, 0, verb_monitor },
 };
 
 int usage_error(Error **e, const char *format, ...) {

@@ -20,6 +20,18 @@ static char *disks_text(const json_t *disks) {
         return fclose(f) == 0 && *text ? TAKE_PTR(text) : NULL;
 }
 
+/* Said only where it matters: a guest's state is shown. */
+static void print_guests_problem(const json_t *list) {
+        size_t i;
+        json_t *c;
+
+        json_array_foreach(list, i, c)
+                if (json_is_string(json_object_get(c, "guest")) && json_is_string(json_object_get(c, "guests_problem"))) {
+                        printf("Note: the guests are not known: %s\n", output_text(c, "guests_problem"));
+                        return;
+                }
+}
+
 static void print_list(const json_t *list) {
         static const char *const columns[] = { "ADDRESS", "KIND", "MODEL", "DRIVER", "GROUP", "ISOLATED", "DISKS", "STATE", "GUEST" };
         struct libscols_table *t = output_table(columns, ELEMENTSOF(columns));
@@ -40,6 +52,7 @@ static void print_list(const json_t *list) {
                 (void) output_row(t, cells, ELEMENTSOF(cells));
         }
         output_table_print(t);
+        print_guests_problem(list);
 }
 
 int verb_list(const Arguments *a, Error **e) {

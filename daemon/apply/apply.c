@@ -113,7 +113,7 @@ static int undo_plan(const Run *run, Undo *u, Error **e) {
         ProbeFlags flags = PROBE_GUESTS | (step_is_live(c) ? PROBE_LIVE : 0);
         int r;
 
-        if ((r = probe_host(c->root, c->sysroot, flags, &u->host, e)) < 0 ||
+        if ((r = probe_host(c->root, flags, &u->host, e)) < 0 ||
             (r = check_guests_known(run->transaction, u->host, e)) < 0)
                 return r;
         return recovery_steps(run->transaction, u->host, &u->steps, &u->origin, &u->n, &u->foreign, e);

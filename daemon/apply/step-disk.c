@@ -49,7 +49,7 @@ static int disks_look(const StepContext *c, Host **ret, Error **e) {
 
         if (!h)
                 return error_oom(e);
-        if ((r = probe_pci(h, c->root, c->sysroot, e)) < 0 ||
+        if ((r = probe_pci(h, c->root, PROBE_GLANCE, e)) < 0 ||
             (r = probe_block(h, c->root, step_is_live(c), /* exclusive= */ false, e)) < 0)
                 return r;
         host_sort(h);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apply/apply.h"
+#include "probe/openers.h"
 
 /*
  * Inside apply/: what carries out one step. Everything is looked up below `root`, so that a directory laid out like /
@@ -74,21 +75,6 @@ int disks_count(StepContext *c, const PciAddress *controller, size_t *ret, Error
  * ten seconds. They are probed asynchronously (drivers/ata/libata-core.c, async_port_probe). That some stay away is no
  * failure of the bind: a disk may have been pulled. */
 int disks_wait(StepContext *c, const PciAddress *controller, Error **e);
-
-/* -- who has a device open (step-openers.c) ------------------------------------------------------------------------ */
-
-typedef struct DeviceNumber {
-        bool character; /* else a block device */
-        unsigned major, minor;
-} DeviceNumber;
-
-/* Processes other than this one that have one of the devices open: "smartd (pid 812), dd (pid 9)"; NULL when there are
- * none. */
-int openers_find(int root, const DeviceNumber *devices, size_t n, char **ret_who, Error **e);
-/* The disk, its partitions and its SCSI generic device. */
-int disk_devices(int root, const char *disk, DeviceNumber **ret, size_t *ret_n);
-/* "8:16" as sysfs writes it. */
-int device_number_parse(const char *text, DeviceNumber *ret);
 
 /* -- drivers (step-driver.c) --------------------------------------------------------------------------------------- */
 

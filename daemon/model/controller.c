@@ -29,6 +29,9 @@ ControllerState host_controller_state(const Host *h, const PciFunction *f, const
                 return CONTROLLER_MISMATCH;
         if (!pci_driver_is_vfio(f->driver))
                 return CONTROLLER_FAILED;
+        const IommuGroup *group = host_find_group(h, f->group);
+        if (!h->guests_known && group && group->open == TRI_YES)
+                return CONTROLLER_RUNNING;
         const Guest *g = host_guest_with_device(h, &a->address, &device);
         if (!g || !str_equal(g->name, a->guest))
                 return CONTROLLER_RESERVED;
@@ -77,12 +80,13 @@ json_t *controller_to_json(const Host *h, const PciFunction *f) {
         const IommuGroup *g = host_find_group(h, f->group);
         _cleanup_free_ char *model = pci_function_model(f);
 
-        return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, s:o, s:o, s:s, s:s?}", "address",
+        return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, s:o, s:o, s:s, s:s?, s:s?}", "address",
                          PCI_ADDRESS_STR(&f->address), "kind", pci_function_kind(f), "class", id_to_json(f->class, 6), "vendor",
                          id_to_json(f->vendor, 4), "device", id_to_json(f->device, 4), "model", model, "driver", f->driver,
                          "iommu_group", g ? json_integer(g->number) : json_null(), "members", members_to_json(g), "isolated",
                          tri_to_json(host_group_isolated(h, f, NULL, 0)), "disks", disks_to_json(h, &f->address), "state",
-                         controller_state_to_string(host_controller_state(h, f, a)), "guest", a ? a->guest : NULL);
+                         controller_state_to_string(host_controller_state(h, f, a)), "guest", a ? a->guest : NULL, "guests_problem",
+                         h->guests_problem);
 }
 
 /* What is recorded of a controller that is not there any more. */
@@ -186,7 +190,14 @@ static char *status_message(const Host *h, const PciFunction *f, const Assigned 
                              f->driver ? f->driver : "no driver");
                 break;
         case CONTROLLER_RESERVED:
-                r = asprintf(&message, "bound to vfio-pci, not in the guest's definition");
+        case CONTROLLER_ATTACHED:
+        case CONTROLLER_RUNNING:
+                if (h->guests_problem)
+                        r = asprintf(&message, "bound to vfio-pci; the guest is not known: %s", h->guests_problem);
+                else if (s == CONTROLLER_RESERVED)
+                        r = asprintf(&message, "bound to vfio-pci, not in the guest's definition");
+                else
+                        return NULL;
                 break;
         default:
                 return NULL;
@@ -203,9 +214,10 @@ json_t *host_status_to_json(const Host *h) {
                 ControllerState s = host_controller_state(h, f, a);
                 bool healthy = s == CONTROLLER_RESERVED || s == CONTROLLER_ATTACHED || s == CONTROLLER_RUNNING;
                 _cleanup_free_ char *message = status_message(h, f, a, s);
-                json_array_append_new(status, json_pack("{s:s, s:s, s:s, s:b, s:s?}", "address", PCI_ADDRESS_STR(&a->address),
-                                                        "guest", a->guest, "state", controller_state_to_string(s), "healthy",
-                                                        healthy, "message", message));
+                json_array_append_new(status, json_pack("{s:s, s:s, s:s, s:b, s:s?, s:s?}", "address",
+                                                        PCI_ADDRESS_STR(&a->address), "guest", a->guest, "state",
+                                                        controller_state_to_string(s), "healthy", healthy, "message", message,
+                                                        "guests_problem", h->guests_problem));
         }
         return status;
 }

@@ -22,7 +22,8 @@ typedef enum ControllerState {
 
 const char *controller_state_to_string(ControllerState s);
 
-/* f may be NULL (missing). a is our record or NULL. */
+/* f may be NULL (missing). a is our record or NULL. While the guests are not known, an open group is "running", and libvirt's
+ * files may tell of "attached". */
 ControllerState host_controller_state(const Host *h, const PciFunction *f, const Assigned *a);
 
 /* One row of `list --json`; new reference. */

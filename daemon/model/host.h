@@ -69,6 +69,7 @@ typedef struct ReservedRegion {
 typedef struct IommuGroup {
         int number;
         bool noiommu;           /* the group is named vfio-noiommu: no isolation at all */
+        Tri open;               /* a process has it open through VFIO; only looked up while the guests are not known */
         PciAddress *members;    /* sorted */
         size_t n_members;
         ReservedRegion *regions;

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <pthread.h>
+#include <time.h>
 
 #include "base/file.h"
 #include "probe/block-map.h"
@@ -77,7 +79,7 @@ static int read_domain(Host *h, virDomainPtr domain, Error **e) {
         return add_guest(h, &g) < 0 ? error_oom(e) : 0;
 }
 
-static int ask_libvirt(Host *h, Error **e) {
+static int ask(Host *h, Error **e) {
         virDomainPtr *domains = NULL;
         int r = 0;
 
@@ -106,14 +108,74 @@ static int ask_libvirt(Host *h, Error **e) {
         return r;
 }
 
-/* Recordings: the persistent definitions as libvirt keeps them. */
+/* libvirt's calls have no deadline: a stopped libvirtd accepts a connection and never answers. */
+#define PATIENCE_SEC 45 /* less than what any worker has */
+#define PATIENCE_GLANCE_SEC 2
+
+typedef struct Question {
+        Host *host;
+        Error *error;
+        int r;
+} Question;
+
+static void *ask_on_thread(void *userdata) {
+        Question *q = userdata;
+
+        q->r = ask(q->host, &q->error);
+        return NULL;
+}
+
+static Question *question_free(Question *q) {
+        host_free(q->host);
+        error_free(q->error);
+        free(q);
+        return NULL;
+}
+DEFINE_CLEANUP(Question *, question_free)
+
+static void take_answer(Host *h, Question *q, Error **e) {
+        Host *from = q->host;
+
+        h->guests = TAKE_PTR(from->guests);
+        h->n_guests = from->n_guests;
+        from->n_guests = 0;
+        h->guests_known = from->guests_known;
+        h->guests_problem = TAKE_PTR(from->guests_problem);
+        if (e && !*e)
+                *e = TAKE_PTR(q->error);
+}
+
+/* A thread that is still waiting when the time is up stays, with its question, until the process ends, soon. */
+static int ask_libvirt(Host *h, unsigned patience, Error **e) {
+        _cleanup_(question_freep) Question *q = calloc(1, sizeof *q);
+        struct timespec until;
+        pthread_t thread;
+
+        if (!q || !(q->host = host_new()))
+                return error_oom(e);
+        (void) clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += patience;
+        int r = pthread_create(&thread, NULL, ask_on_thread, q);
+        if (r != 0)
+                return error_set(e, r, "libvirt cannot be asked: %s", strerror(r));
+        if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+                TAKE_PTR(q);
+                (void) pthread_detach(thread);
+                if (asprintf(&h->guests_problem, "libvirt has not answered at %s within %u seconds", URI, patience) < 0)
+                        return error_oom(e);
+                return 0;
+        }
+        take_answer(h, q, e);
+        return q->r;
+}
+
+/* The persistent definitions as libvirt keeps them. */
 static int read_files(Host *h, int root, Error **e) {
         _cleanup_closedir_ DIR *d = dir_stream(root, FILES);
         const struct dirent *entry;
 
         if (!d)
                 return 0;
-        h->guests_known = true;
         while ((entry = readdir(d))) {
                 _cleanup_free_ char *path = NULL, *xml = NULL;
                 Guest g = { .managed_save = TRI_UNKNOWN, .agent = TRI_UNKNOWN, .persistent = true };
@@ -167,10 +229,27 @@ static int match_source(Host *h, int root, const BlockMap *map, const Guest *g, 
         return r;
 }
 
-int probe_guests(Host *h, int root, bool live, Error **e) {
+/* Files say which guests a recorded machine had. Of a live machine they are no proof: libvirt knows more, such as guests
+ * without a file. */
+static int read_guests(Host *h, int root, ProbeFlags flags, Error **e) {
+        bool live = flags & PROBE_LIVE, glance = flags & PROBE_GLANCE;
+        int r;
+
+        if (flags & PROBE_GUESTS && live && (r = ask_libvirt(h, glance ? PATIENCE_GLANCE_SEC : PATIENCE_SEC, e)) < 0)
+                return r;
+        if (live) {
+                /* One that cannot be read hides the ones behind it, which is no reason to show nothing at all. */
+                r = glance && !h->guests_known ? read_files(h, root, NULL) : 0;
+                return r == -ENOMEM ? error_oom(e) : 0;
+        }
+        h->guests_known = flags & PROBE_GUESTS && file_exists(root, FILES);
+        return h->guests_known ? read_files(h, root, e) : 0;
+}
+
+int probe_guests(Host *h, int root, ProbeFlags flags, Error **e) {
         _cleanup_(block_map_clear) BlockMap map = {};
 
-        int r = live ? ask_libvirt(h, e) : read_files(h, root, e);
+        int r = read_guests(h, root, flags, e);
         if (r < 0)
                 return r;
         r = block_map_read(root, &map);

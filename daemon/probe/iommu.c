@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/file.h"
+#include "probe/openers.h"
 #include "probe/probe.h"
 
 static RegionKind region_kind(const char *s) {
@@ -70,7 +71,7 @@ static int read_members(IommuGroup *g, int dir) {
 
 static int read_group(Host *h, int groups, const char *name) {
         _cleanup_free_ char *label = NULL;
-        IommuGroup g = {};
+        IommuGroup g = { .open = TRI_UNKNOWN };
         char *end;
 
         long n = strtol(name, &end, 10);
@@ -140,4 +141,39 @@ int probe_iommu(Host *h, int root, Error **e) {
                                             ? TRI_YES
                                             : TRI_NO;
         return 0;
+}
+
+/* ---- who uses a group ---- */
+
+static bool group_is_assigned(const Host *h, const IommuGroup *g) {
+        for (size_t i = 0; i < g->n_members; i++)
+                if (host_find_assigned(h, &g->members[i]))
+                        return true;
+        return false;
+}
+
+/* The group itself is not opened to see whether that works: a guest that starts at this moment would not get it. QEMU's
+ * node may be another one, in a /dev of its own, but it has the same number. */
+static int probe_group_open(IommuGroup *g, int root, Error **e) {
+        _cleanup_free_ char *path = NULL, *text = NULL, *who = NULL;
+        DeviceNumber number = { .character = true };
+
+        if (asprintf(&path, "/sys/class/vfio/%s%d/dev", g->noiommu ? "noiommu-" : "", g->number) < 0)
+                return error_oom(e);
+        int r = attr_read(root, path, &text);
+        if (r == -ENOENT)
+                g->open = TRI_NO;
+        if (r < 0 || device_number_parse(text, &number) < 0 || openers_find(root, &number, 1, &who, NULL) < 0)
+                return 0;
+        g->open = who ? TRI_YES : TRI_NO;
+        return 0;
+}
+
+int probe_groups_open(Host *h, int root, Error **e) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < h->n_groups; i++)
+                if (group_is_assigned(h, &h->groups[i]))
+                        r = probe_group_open(&h->groups[i], root, e);
+        return r;
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PCI functions, their bridges and drivers, from sysfs. Reading driver_override takes the device's lock and may hang with
- * it: one of the reasons why probes run in a worker. */
+/*
+ * PCI functions, their bridges and drivers, from sysfs. driver_override and sriov_numvfs take the device's lock to be read
+ * (driver_override_show, drivers/pci/pci-sysfs.c; sriov_numvfs_show, drivers/pci/iov.c), which an unbind that hangs holds: a
+ * glance leaves them out, so that it never hangs with it.
+ */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -54,10 +57,10 @@ static uint64_t attr_number(int dir, const char *name, uint64_t otherwise) {
         return attr_read_u64(dir, name, &n) < 0 ? otherwise : n;
 }
 
-static void read_driver(PciFunction *f, int dir) {
+static void read_locked(PciFunction *f, int dir) {
         char *override = NULL;
 
-        (void) link_read_name(dir, "driver", &f->driver);
+        f->sriov_vfs = (unsigned) attr_number(dir, "sriov_numvfs", 0);
         /* "(null)": driver_override_show, drivers/pci/pci-sysfs.c */
         if (attr_read(dir, "driver_override", &override) >= 0 && *override && !str_equal(override, "(null)"))
                 f->driver_override = TAKE_PTR(override);
@@ -127,7 +130,7 @@ static bool is_gone(int r) {
 }
 
 /* 1 when read, 0 when it is not there (any more). */
-static int read_function(Host *h, int root, const char *name, struct pci_access *access) {
+static int read_function(Host *h, int root, const char *name, bool glance, struct pci_access *access) {
         _cleanup_free_ char *path = NULL;
         PciFunction f = { .header_type = -1, .config_dead = TRI_UNKNOWN };
 
@@ -146,12 +149,13 @@ static int read_function(Host *h, int root, const char *name, struct pci_access 
         f.subsystem_device = (uint16_t) attr_number(dir, "subsystem_device", 0);
         f.class = (uint32_t) attr_number(dir, "class", 0) & 0xffffff;
         f.revision = (uint8_t) attr_number(dir, "revision", 0);
-        f.sriov_vfs = (unsigned) attr_number(dir, "sriov_numvfs", 0);
         f.numa_node = (int) attr_number(dir, "numa_node", (uint64_t) -1);
         _cleanup_free_ char *physical = NULL;
         f.is_vf = link_read_name(dir, "physfn", &physical) >= 0;
         (void) attr_read(dir, "reset_method", &f.reset_method);
-        read_driver(&f, dir);
+        (void) link_read_name(dir, "driver", &f.driver);
+        if (!glance)
+                read_locked(&f, dir);
         read_group(&f, dir);
         read_config(&f, dir);
         read_names(&f, access);
@@ -170,12 +174,11 @@ static void silent(char *message, ...) {
         (void) message;
 }
 
-int probe_pci(Host *h, int root, const char *sysroot, Error **e) {
+int probe_pci(Host *h, int root, ProbeFlags flags, Error **e) {
         _cleanup_closedir_ DIR *d = dir_stream(root, "/sys/bus/pci/devices");
         const struct dirent *entry;
         int r = 0;
 
-        (void) sysroot;
         if (!d)
                 return errno == ENOENT ? 0 : error_set(e, errno, "/sys/bus/pci/devices cannot be read: %m");
         /* Only its table of names is used; the functions are read through the directory fds that later writes go through. */
@@ -183,7 +186,18 @@ int probe_pci(Host *h, int root, const char *sysroot, Error **e) {
         access->warning = silent;
         access->debug = silent;
         while (r >= 0 && (entry = readdir(d)))
-                r = read_function(h, root, entry->d_name, access);
+                r = read_function(h, root, entry->d_name, flags & PROBE_GLANCE, access);
         pci_cleanup(access);
         return r < 0 ? error_set(e, -r, "the PCI functions cannot be read: %s", strerror(-r)) : 0;
+}
+
+void probe_pci_locked(Host *h, int root, const PciAddress *a) {
+        _cleanup_free_ char *path = NULL;
+        PciFunction *f = (PciFunction *) host_find_function(h, a);
+
+        if (!f || asprintf(&path, "/sys/bus/pci/devices/%s", PCI_ADDRESS_STR(a)) < 0)
+                return;
+        _cleanup_close_ int dir = dir_open(root, path);
+        if (dir >= 0 && !f->driver_override)
+                read_locked(f, dir);
 }

@@ -20,22 +20,24 @@ static int explain_exclusive(Host *h) {
         return 0;
 }
 
-int probe_host(int root, const char *sysroot, ProbeFlags flags, Host **ret, Error **e) {
+int probe_host(int root, ProbeFlags flags, Host **ret, Error **e) {
         _cleanup_(host_freep) Host *h = host_new();
         bool live = flags & PROBE_LIVE;
         int r;
 
         if (!h)
                 return error_oom(e);
-        if ((r = probe_pci(h, root, sysroot, e)) < 0 || (r = probe_iommu(h, root, e)) < 0 ||
+        if ((r = probe_pci(h, root, flags, e)) < 0 || (r = probe_iommu(h, root, e)) < 0 ||
             (r = probe_system(h, root, live, e)) < 0 ||
             (r = probe_block(h, root, live, live && flags & PROBE_EXCLUSIVE, e)) < 0 ||
-            (r = probe_mounts(h, root, live, e)) < 0 || (flags & PROBE_GUESTS && (r = probe_guests(h, root, live, e)) < 0) ||
+            (r = probe_mounts(h, root, live, e)) < 0 || (r = probe_guests(h, root, flags, e)) < 0 ||
             (r = probe_assigned(h, root, e)) < 0)
                 return r;
         if ((r = explain_exclusive(h)) < 0)
                 return error_oom(e);
         host_sort(h);
+        if (flags & PROBE_GLANCE && !h->guests_known && (r = probe_groups_open(h, root, e)) < 0)
+                return r;
         if (live && flags & PROBE_GUESTS && flags & PROBE_AGENTS)
                 probe_agents(h);
         *ret = TAKE_PTR(h);

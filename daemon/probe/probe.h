@@ -14,19 +14,24 @@ typedef enum ProbeFlags {
         PROBE_EXCLUSIVE = 1 << 1, /* try open(O_RDONLY|O_EXCL|O_NONBLOCK) on each whole disk behind a controller (needs PROBE_LIVE) */
         PROBE_GUESTS = 1 << 2,    /* ask libvirt (PROBE_LIVE), or read etc/libvirt/qemu/ *.xml below the root */
         PROBE_AGENTS = 1 << 3,    /* ask the agents of guests that run with an assigned controller (needs both) */
+        PROBE_GLANCE = 1 << 4,    /* to show, not to decide (needs PROBE_LIVE): libvirt has two seconds to answer. Where it does
+                                   * not, or is not asked, its files and the open VFIO groups tell; guests_known stays false. What
+                                   * is read under a device's lock (driver overrides, virtual functions) stays unknown. */
 } ProbeFlags;
 
-/* root: AT_FDCWD for the live machine, else a directory fd. sysroot: the same directory's path for libraries that want one,
- * NULL for the live machine. 0 or -errno. Missing parts are no error: they stay unknown in the Host. */
-int probe_host(int root, const char *sysroot, ProbeFlags flags, Host **ret, Error **e);
+/* root: AT_FDCWD for the live machine, else a directory fd. 0 or -errno. Missing parts are no error: they stay unknown in the
+ * Host. */
+int probe_host(int root, ProbeFlags flags, Host **ret, Error **e);
 
 /* The single sources, in the order probe_host calls them. Each adds to h. */
-int probe_pci(Host *h, int root, const char *sysroot, Error **e);    /* functions, bridges, drivers, names, serial */
+int probe_pci(Host *h, int root, ProbeFlags flags, Error **e);       /* functions, bridges, drivers, names, serial */
+void probe_pci_locked(Host *h, int root, const PciAddress *a);      /* what a glance leaves out, of one function */
 int probe_iommu(Host *h, int root, Error **e);                       /* groups, reserved regions, units, firmware tables */
 int probe_system(Host *h, int root, bool live, Error **e);           /* command line, modules, parameters, architecture, boot id */
 int probe_block(Host *h, int root, bool live, bool exclusive, Error **e); /* disks, sizes, serials, holders */
 int probe_mounts(Host *h, int root, bool live, Error **e);           /* mounts of every namespace, swap, fstab, crypttab, resume= */
-int probe_guests(Host *h, int root, bool live, Error **e);           /* domains, their host devices and disks */
+int probe_guests(Host *h, int root, ProbeFlags flags, Error **e);    /* domains, their host devices and disks */
+int probe_groups_open(Host *h, int root, Error **e);                 /* VFIO groups that a process has open */
 int probe_assigned(Host *h, int root, Error **e);                    /* /etc/passthru/assignments.d */
 void probe_agents(Host *h);                                          /* after host_sort; what goes wrong is in the Guest */
 

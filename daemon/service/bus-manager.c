@@ -8,13 +8,14 @@
 
 /* ---- calls that a worker answers ---- */
 
-typedef void (*CallAnswer)(Manager *m, json_t *result, json_t *findings);
+typedef void (*CallAnswer)(const Call *c, json_t *result, json_t *findings);
 
 struct Call {
         Manager *manager;
         Call *next;
         sd_bus_message *message;
-        CallAnswer finish; /* adds what the daemon knows; may be NULL */
+        CallAnswer finish; /* adds what the daemon knows */
+        uint64_t reading; /* 0: it shows nothing of the host */
 };
 
 static Call *call_free(Call *c) {
@@ -52,16 +53,15 @@ static void call_done(void *userdata, const WorkerOutcome *o) {
                 sd_bus_error_free(&error);
                 return;
         }
-        if (c->finish)
-                c->finish(c->manager, o->result, o->findings);
+        c->finish(c, o->result, o->findings);
         (void) reply_json(c->message, o->result);
 }
 
 static const WorkerHandler call_handler = { .done = call_done };
 
 /* Takes the reference to request. Returns what a method handler returns. */
-static int call_start(Manager *m, sd_bus_message *message, const Verb *v, json_t *request, CallAnswer finish,
-                      sd_bus_error *error) {
+static int call_start(Manager *m, sd_bus_message *message, const Verb *v, json_t *request, uint64_t reading,
+                      CallAnswer finish, sd_bus_error *error) {
         _cleanup_(call_freep) Call *c = calloc(1, sizeof *c);
         _cleanup_json_ json_t *owned = request;
         _cleanup_error_ Error *e = NULL;
@@ -72,7 +72,8 @@ static int call_start(Manager *m, sd_bus_message *message, const Verb *v, json_t
         int r = authorize_sender_uid(message, &uid);
         if (r < 0)
                 return r;
-        *c = (Call){ .manager = m, .next = m->calls, .message = sd_bus_message_ref(message), .finish = finish };
+        *c = (Call){ .manager = m, .next = m->calls, .message = sd_bus_message_ref(message), .finish = finish,
+                     .reading = reading };
         m->calls = c;
         if (manager_check_room(m, uid, &e) < 0 || worker_start(&m->workers, uid, v, owned, &call_handler, c, &e) < 0)
                 return bus_error_set(error, e);
@@ -82,47 +83,43 @@ static int call_start(Manager *m, sd_bus_message *message, const Verb *v, json_t
 
 /* ---- looking ---- */
 
-static void finish_list(Manager *m, json_t *result, json_t *findings) {
+/* Takes the reference to request, to which it adds what every reading needs. */
+static int reading_start(Manager *m, sd_bus_message *message, const Verb *v, json_t *request, CallAnswer finish,
+                         sd_bus_error *error) {
+        _cleanup_json_ json_t *more = request;
+        uint64_t number;
+
+        json_t *all = manager_reading(m, &number);
+        (void) json_object_update(all, more);
+        return call_start(m, message, v, all, number, finish, error);
+}
+
+static void finish_list(const Call *c, json_t *result, json_t *findings) {
         (void) findings;
-        manager_set_list(m, result);
-        manager_overlay_list(m, result);
+        manager_set_list(c->manager, result, c->reading);
+        manager_overlay_list(c->manager, result);
 }
 
 static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        const Manager *m = userdata;
-        const Job *j = job_find_change(m);
-
-        /* A hung unbind holds the driver's lock, on which a reader would hang as well. */
-        if (j && j->state == JOB_HUNG && m->list) {
-                _cleanup_json_ json_t *known = json_deep_copy(m->list);
-                manager_overlay_list(m, known);
-                return reply_json(message, known);
-        }
-        return call_start(userdata, message, &verb_list, json_object(), finish_list, error);
+        return reading_start(userdata, message, &verb_list, NULL, finish_list, error);
 }
 
-static void finish_status(Manager *m, json_t *result, json_t *findings) {
+static void finish_status(const Call *c, json_t *result, json_t *findings) {
         (void) findings;
-        manager_overlay_status(m, result);
+        manager_learn(c->manager, result, c->reading);
+        manager_overlay_status(c->manager, result);
 }
 
 static int method_status(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        const Manager *m = userdata;
-        const Job *j = job_find_change(m);
-
-        if (j && j->state == JOB_HUNG) {
-                _cleanup_json_ json_t *known = json_array();
-                manager_overlay_status(m, known);
-                return reply_json(message, known);
-        }
-        return call_start(userdata, message, &verb_status, json_object(), finish_status, error);
+        return reading_start(userdata, message, &verb_status, NULL, finish_status, error);
 }
 
-static void finish_show(Manager *m, json_t *result, json_t *findings) {
+static void finish_show(const Call *c, json_t *result, json_t *findings) {
         _cleanup_json_ json_t *rows = json_pack("[O]", result);
 
         (void) findings;
-        manager_overlay_list(m, rows);
+        manager_learn(c->manager, rows, c->reading);
+        manager_overlay_list(c->manager, rows);
 }
 
 static int method_show(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -132,14 +129,14 @@ static int method_show(sd_bus_message *message, void *userdata, sd_bus_error *er
 
         if (request_read_string(message, "the address", &text, &e) < 0 || request_address(text, &address, &e) < 0)
                 return bus_error_set(error, e);
-        return call_start(userdata, message, &verb_show, json_pack("{s:s}", "address", PCI_ADDRESS_STR(&address)),
-                          finish_show, error);
+        return reading_start(userdata, message, &verb_show, json_pack("{s:s}", "address", PCI_ADDRESS_STR(&address)),
+                             finish_show, error);
 }
 
 /* ---- plans ---- */
 
-static void finish_plan(Manager *m, json_t *result, json_t *findings) {
-        (void) m;
+static void finish_plan(const Call *c, json_t *result, json_t *findings) {
+        (void) c;
         if (findings)
                 json_object_set(result, "findings", findings);
 }
@@ -148,9 +145,10 @@ static int plan_call(Manager *m, sd_bus_message *message, PlanKind kind, sd_bus_
         _cleanup_(plan_request_clear) PlanRequest q = {};
         _cleanup_error_ Error *e = NULL;
 
-        if (request_read_plan(message, kind, &q, &e) < 0)
+        /* A plan made in the middle of another change would not hold, and a hung change keeps its reader waiting. */
+        if (request_read_plan(message, kind, &q, &e) < 0 || manager_check_change(m, &e) < 0)
                 return bus_error_set(error, e);
-        return call_start(m, message, &verb_plan, plan_request_to_json(&q), finish_plan, error);
+        return call_start(m, message, &verb_plan, plan_request_to_json(&q), 0, finish_plan, error);
 }
 
 static int method_plan_assign(sd_bus_message *message, void *userdata, sd_bus_error *error) {

@@ -11,6 +11,7 @@
 #include "service/events.h"
 #include "service/log.h"
 #include "service/polkit.h"
+#include "service/watch.h"
 
 static const char *const manager_state_table[_MANAGER_STATE_MAX] = {
         [MANAGER_RECOVERING] = "recovering",
@@ -47,19 +48,35 @@ void manager_sync(Manager *m) {
         controllers_update(m, list);
 }
 
-void manager_set_list(Manager *m, const json_t *list) {
-        json_t *copy = json_deep_copy(list);
+json_t *manager_reading(Manager *m, uint64_t *ret_number) {
+        *ret_number = ++m->readings;
+        return json_pack("{s:s*}", "guests_problem", watch_problem(m->watch));
+}
 
+void manager_learn(Manager *m, const json_t *rows, uint64_t number) {
+        const json_t *row = json_array_get(rows, 0);
+
+        if (row)
+                watch_learn(m->watch, number, json_string_value(json_object_get(row, "guests_problem")));
+}
+
+void manager_set_list(Manager *m, const json_t *list, uint64_t number) {
+        json_t *copy = number >= m->list_reading ? json_deep_copy(list) : NULL;
+
+        manager_learn(m, list, number);
         if (!copy)
                 return;
+        m->list_reading = number;
         json_decref(m->list);
         m->list = copy;
         manager_sync(m);
 }
 
 static void refresh_done(void *userdata, const WorkerOutcome *o) {
+        Manager *m = userdata;
+
         if (o->result)
-                manager_set_list(userdata, o->result);
+                manager_set_list(m, o->result, m->refresh_reading);
         else
                 log_object(LOG_WARNING, NULL, "the controllers could not be read again: %s", o->error->message);
 }
@@ -75,14 +92,15 @@ static void refresh_gone(void *userdata) {
 static const WorkerHandler refresh_handler = { .done = refresh_done, .gone = refresh_gone };
 
 void manager_refresh(Manager *m) {
-        _cleanup_json_ json_t *request = json_object();
+        _cleanup_json_ json_t *request = NULL;
         _cleanup_error_ Error *e = NULL;
 
         /* One at a time: if the host does not answer, more readers would only be stuck beside the first. */
         m->refresh_again = m->refreshing;
         if (m->refreshing)
                 return;
-        m->refreshing = worker_start(&m->workers, 0, &verb_list, request, &refresh_handler, m, &e) >= 0;
+        request = manager_reading(m, &m->refresh_reading);
+        m->refreshing = request && worker_start(&m->workers, WORKER_OF_NOBODY, &verb_list, request, &refresh_handler, m, &e) >= 0;
         if (!m->refreshing)
                 log_object(LOG_WARNING, NULL, "%s", e ? e->message : "no worker");
 }
@@ -158,11 +176,17 @@ void manager_recover(Manager *m) {
         _cleanup_error_ Error *e = NULL;
 
         manager_set_state(m, MANAGER_RECOVERING, NULL);
-        if (worker_start(&m->workers, 0, &verb_recover, request, &recover_handler, m, &e) >= 0)
+        if (worker_start(&m->workers, WORKER_OF_NOBODY, &verb_recover, request, &recover_handler, m, &e) >= 0)
                 return;
         log_object(LOG_ERR, NULL, "recovery: %s", e ? e->message : "no worker");
         manager_set_state(m, MANAGER_FAILED, e ? e->message : "no worker");
         manager_open(m);
+}
+
+/* An earlier change may have failed to be undone because the guest's definition could not be reached. */
+void manager_libvirt_is_back(Manager *m) {
+        if (m->state == MANAGER_FAILED)
+                manager_recover(m);
 }
 
 int manager_check_change(const Manager *m, Error **e) {
@@ -182,7 +206,7 @@ int manager_check_change(const Manager *m, Error **e) {
 }
 
 int manager_check_room(const Manager *m, uid_t uid, Error **e) {
-        size_t all = m->workers.n, own = worker_set_count(&m->workers, uid);
+        size_t all = m->workers.n - worker_set_count(&m->workers, WORKER_OF_NOBODY), own = worker_set_count(&m->workers, uid);
         size_t users = all - worker_set_count(&m->workers, 0);
 
         if (all < WORKERS_MAX && (uid == 0 || (own < WORKERS_PER_USER && users < WORKERS_MAX - WORKERS_FOR_ROOT)))
@@ -227,6 +251,9 @@ static int manager_start(Manager *m, Error **e) {
         r = events_new(m, &m->events, e);
         if (r < 0)
                 return r;
+        r = watch_new(m, &m->watch, e);
+        if (r < 0)
+                return r;
         r = sd_bus_request_name(m->bus, BUS_NAME, 0);
         if (r == -EEXIST || r == -EALREADY)
                 return error_set(e, EEXIST, "the name " BUS_NAME " is taken: another passthrud is running");
@@ -266,6 +293,7 @@ Manager *manager_free(Manager *m) {
         bus_calls_clear(m);
         jobs_clear(m);
         controllers_clear(m);
+        watch_free(m->watch);
         events_free(m->events);
         sd_event_source_disable_unref(m->opening);
         sd_event_source_disable_unref(m->ending);

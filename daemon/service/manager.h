@@ -33,18 +33,22 @@ typedef struct Check Check;
 typedef struct Controller Controller;
 typedef struct Events Events;
 typedef struct Job Job;
+typedef struct Watch Watch;
 
 typedef struct Manager {
         sd_event *event;
         sd_bus *bus;
         Events *events;
+        Watch *watch;
         sd_event_source *opening; /* until calls are answered */
         sd_event_source *ending;
         WorkerSet workers;
         ManagerState state;
         char *state_text; /* what the recovery does or did, for people; NULL when there is nothing to say */
         json_t *list; /* the last answer of `list`, or NULL */
+        uint64_t readings, list_reading; /* how many were begun; which one the list is from */
         bool refreshing, refresh_again;
+        uint64_t refresh_reading; /* the number of the one under way */
         Controller *controllers;
         size_t n_controllers;
         Call *calls; /* method calls that wait for their worker */
@@ -66,8 +70,15 @@ void manager_recover(Manager *m);
 void manager_refresh(Manager *m);
 /* Makes the objects on the bus agree with the last list and the jobs. */
 void manager_sync(Manager *m);
-/* The same after a fresh answer of `list`, of which a copy is kept. */
-void manager_set_list(Manager *m, const json_t *list);
+/* The request to a worker that shows something, and the number of its reading; new reference. */
+json_t *manager_reading(Manager *m, uint64_t *ret_number);
+/* What one of them answered, rows of `list`, `show` or `status`: tells whether libvirt could be asked. */
+void manager_learn(Manager *m, const json_t *rows, uint64_t number);
+/* The same and manager_sync after an answer of `list`, of which a copy is kept unless a later reading has ended
+ * before. */
+void manager_set_list(Manager *m, const json_t *list, uint64_t number);
+/* libvirt can be asked again. */
+void manager_libvirt_is_back(Manager *m);
 /* Shows in an answer of `list` or `status` what only the daemon knows: the controllers of running and hung jobs. */
 void manager_overlay_list(const Manager *m, json_t *list);
 void manager_overlay_status(const Manager *m, json_t *status);

@@ -11,9 +11,6 @@
 #include "probe/probe.h"
 #include "service/request.h"
 
-/* Without PROBE_EXCLUSIVE no disk is opened, so that `list` wakes none. */
-#define PROBE_LOOK (PROBE_LIVE | PROBE_GUESTS)
-
 static int answer_result(Answer *a, json_t *result, Error **e) {
         if (!result)
                 return error_oom(e);
@@ -21,19 +18,32 @@ static int answer_result(Answer *a, json_t *result, Error **e) {
         return 0;
 }
 
+/* Without PROBE_EXCLUSIVE no disk is opened, so that `list` wakes none.
+ * {"guests_problem": why libvirt is not to be asked; absent: it is} */
+static int glance(const json_t *request, Host **ret, Error **e) {
+        const char *problem = json_string_value(json_object_get(request, "guests_problem"));
+        _cleanup_(host_freep) Host *h = NULL;
+
+        int r = probe_host(AT_FDCWD, PROBE_LIVE | PROBE_GLANCE | (problem ? 0 : PROBE_GUESTS), &h, e);
+        if (r < 0)
+                return r;
+        if (problem && !(h->guests_problem = strdup(problem)))
+                return error_oom(e);
+        *ret = TAKE_PTR(h);
+        return 0;
+}
+
 static int run_list(const json_t *request, Answer *a, Error **e) {
         _cleanup_(host_freep) Host *h = NULL;
 
-        (void) request;
-        int r = probe_host(AT_FDCWD, NULL, PROBE_LOOK, &h, e);
+        int r = glance(request, &h, e);
         return r < 0 ? r : answer_result(a, host_list_to_json(h), e);
 }
 
 static int run_status(const json_t *request, Answer *a, Error **e) {
         _cleanup_(host_freep) Host *h = NULL;
 
-        (void) request;
-        int r = probe_host(AT_FDCWD, NULL, PROBE_LOOK, &h, e);
+        int r = glance(request, &h, e);
         return r < 0 ? r : answer_result(a, host_status_to_json(h), e);
 }
 
@@ -45,9 +55,10 @@ static int run_show(const json_t *request, Answer *a, Error **e) {
         int r = request_address(json_string_value(json_object_get(request, "address")), &address, e);
         if (r < 0)
                 return r;
-        r = probe_host(AT_FDCWD, NULL, PROBE_LOOK, &h, e);
+        r = glance(request, &h, e);
         if (r < 0)
                 return r;
+        probe_pci_locked(h, AT_FDCWD, &address);
         r = check_address(h, &address, &f, e);
         return r < 0 ? r : answer_result(a, controller_show_to_json(h, f), e);
 }
@@ -61,7 +72,7 @@ static int run_preflight(const json_t *request, Answer *a, Error **e) {
         int r = request_addresses_from_json(json_object_get(request, "addresses"), &addresses, &n, e);
         if (r < 0)
                 return r;
-        r = probe_host(AT_FDCWD, NULL, PROBE_LOOK | PROBE_EXCLUSIVE, &h, e);
+        r = probe_host(AT_FDCWD, PROBE_LIVE | PROBE_GUESTS | PROBE_EXCLUSIVE, &h, e);
         if (r < 0)
                 return r;
         r = check_preflight(h, addresses, n, json_string_value(json_object_get(request, "guest")), &findings, e);
@@ -77,7 +88,7 @@ static int run_plan(const json_t *request, Answer *a, Error **e) {
         int r = plan_request_from_json(request, &q, e);
         if (r < 0)
                 return r;
-        r = probe_host(AT_FDCWD, NULL, request_probe_flags(&q), &h, e);
+        r = probe_host(AT_FDCWD, request_probe_flags(&q), &h, e);
         if (r < 0)
                 return r;
         r = plan_make(h, &q, &p, &findings, e);

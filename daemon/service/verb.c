@@ -6,7 +6,7 @@
 #include <signal.h>
 
 static const Verb *const verbs[] = {
-        &verb_list, &verb_show, &verb_status, &verb_preflight, &verb_plan, &verb_apply, &verb_recover,
+        &verb_list, &verb_show, &verb_status, &verb_preflight, &verb_plan, &verb_apply, &verb_recover, &verb_watch,
 };
 
 static const Verb *verb_find(const char *name) {
@@ -40,6 +40,11 @@ static void answer_line(int fd, json_t *line) {
 void answer_progress(const Answer *a, size_t step, size_t total, const char *text) {
         answer_line(a->fd, json_pack("{s:{s:I, s:I, s:s}}", "progress", "step", (json_int_t) step, "total",
                                      (json_int_t) total, "text", text ? text : ""));
+}
+
+void answer_event(const Answer *a, const char *kind, const char *guest, const char *device) {
+        answer_line(a->fd,
+                    json_pack("{s:{s:s, s:s?, s:s?}}", "event", "kind", kind, "guest", guest, "device", device));
 }
 
 static void answer_final(Answer *a, const Error *e) {

@@ -19,15 +19,17 @@ typedef struct Answer {
 
 typedef struct Verb {
         const char *name;
-        unsigned deadline; /* seconds; for one that changes the host, since its last progress */
+        unsigned deadline; /* seconds; for one that changes the host, since its last progress; 0: none, it lives on */
         bool changes; /* it changes the host: never killed, and reported as hung when late */
         int (*run)(const json_t *request, Answer *a, Error **e);
 } Verb;
 
-extern const Verb verb_list, verb_show, verb_status, verb_preflight, verb_plan, verb_apply, verb_recover;
+extern const Verb verb_list, verb_show, verb_status, verb_preflight, verb_plan, verb_apply, verb_recover, verb_watch;
 
 /* Tells the daemon about a step. Never fails: when the daemon is gone the worker finishes without it. */
 void answer_progress(const Answer *a, size_t step, size_t total, const char *text);
+/* Tells the daemon what has happened; guest and device may be NULL. */
+void answer_event(const Answer *a, const char *kind, const char *guest, const char *device);
 
 /* The worker's main function; returns its exit status. */
 int verb_main(const char *name);

@@ -52,8 +52,13 @@ DEFINE_CLEANUP(Worker *, worker_free)
 
 static void worker_line(Worker *w, const char *text, size_t size) {
         _cleanup_json_ json_t *line = json_loadb(text, size, 0, NULL);
-        json_t *progress = json_object_get(line, "progress");
+        json_t *progress = json_object_get(line, "progress"), *event = json_object_get(line, "event");
 
+        if (event) {
+                if (w->handler->event && !w->finished)
+                        w->handler->event(w->userdata, event);
+                return;
+        }
         if (progress) {
                 /* One that changes the host may take as many steps as it needs; each has the time. */
                 if (w->verb->changes)
@@ -257,7 +262,7 @@ static int worker_watch(Worker *w) {
         int r = sd_event_add_child(event, &w->child, w->pid, WEXITED, on_exit_of_child, w);
         if (r >= 0)
                 r = sd_event_add_io(event, &w->io, w->fd, EPOLLIN, on_answer, w);
-        if (r >= 0)
+        if (r >= 0 && w->verb->deadline > 0)
                 r = sd_event_add_time_relative(event, &w->deadline, CLOCK_MONOTONIC, w->verb->deadline * USEC_PER_SEC,
                                                0, on_deadline, w);
         return r;

@@ -26,17 +26,21 @@ typedef struct WorkerOutcome {
 
 typedef struct WorkerHandler {
         void (*progress)(void *userdata, unsigned step, unsigned total, const char *text); /* may be NULL */
+        void (*event)(void *userdata, const json_t *event); /* may be NULL */
         void (*hung)(void *userdata); /* its deadline passed, it goes on: once, only for verbs that change the host */
         void (*done)(void *userdata, const WorkerOutcome *o); /* once, when there is an outcome */
         void (*gone)(
                 void *userdata); /* after done, when the process exists no more; without it userdata may go with done */
 } WorkerHandler;
 
+/* For the daemon's own, which does not count among the calls and jobs. */
+#define WORKER_OF_NOBODY ((uid_t) -1)
+
 /* uid is the user on whose behalf it works. request is not kept. On success done() will be called, from the event
  * loop. */
 int worker_start(WorkerSet *set, uid_t uid, const Verb *v, const json_t *request, const WorkerHandler *h,
                  void *userdata, Error **e);
-/* SIGTERM to the worker with that userdata: a change stops between two steps and undoes what it did. */
+/* SIGTERM to the worker with that userdata: a change stops between two steps and undoes what it did, others end. */
 void worker_terminate(const WorkerSet *set, const void *userdata);
 /* How many of the processes work for that user. */
 size_t worker_set_count(const WorkerSet *set, uid_t uid);

@@ -128,9 +128,9 @@ class Bus:
             return f.read().split()
 
     @contextlib.contextmanager
-    def stuck(self):
-        """Workers started meanwhile hang in a read of the controller, as they do when a driver holds its lock."""
-        attribute = os.path.join(self.devices, CONTROLLER, 'driver_override')
+    def stuck(self, name='revision'):
+        """Workers started meanwhile hang in a read of that attribute of the controller."""
+        attribute = os.path.join(self.devices, CONTROLLER, name)
         os.rename(attribute, attribute + '.away')
         os.mkfifo(attribute)
         try:

@@ -23,7 +23,8 @@ class Tap:
 
     def run(self, *arguments):
         """Every case in order, each with the arguments, or those whose functions the command line names; ends the program."""
-        for function in [case for case in self.cases if case.__name__ in (sys.argv[1:] or case.__name__)]:
+        named = [case for case in self.cases if case.__name__ in sys.argv[1:]]
+        for function in named or self.cases:
             with self.test(function.__doc__.strip().splitlines()[0]):
                 function(*arguments)
         self.end()

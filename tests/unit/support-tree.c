@@ -156,7 +156,7 @@ void tree_read(Tree *m) {
         _cleanup_error_ Error *e = NULL;
 
         m->host = host_free(m->host);
-        assert_int_equal(probe_host(m->root, m->path, PROBE_GUESTS, &m->host, &e), 0);
+        assert_int_equal(probe_host(m->root, PROBE_GUESTS, &m->host, &e), 0);
         m->context.host = m->host;
 }
 

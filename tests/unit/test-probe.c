@@ -22,7 +22,7 @@ static Host *read_host(const Tree *m) {
         _cleanup_error_ Error *e = NULL;
         Host *h = NULL;
 
-        if (probe_host(m->root, m->path, PROBE_GUESTS, &h, &e) < 0)
+        if (probe_host(m->root, PROBE_GUESTS, &h, &e) < 0)
                 fail_msg("%s", e->message);
         return h;
 }
@@ -91,7 +91,7 @@ static void unreadable_functions_are_errors(void **state) {
         put_vmd(m);
         assert_int_equal(unlinkat(m->root, VMD_NVME "/vendor", 0), 0);
         assert_int_equal(mkdirat(m->root, VMD_NVME "/vendor", 0755), 0);
-        assert_int_equal(probe_host(m->root, m->path, 0, &h, &e), -EISDIR);
+        assert_int_equal(probe_host(m->root, 0, &h, &e), -EISDIR);
         assert_non_null(strstr(e->message, "PCI functions cannot be read"));
 }
 
@@ -163,7 +163,7 @@ static void hostile_domain_files_are_refused(void **state) {
                 _cleanup_error_ Error *e = NULL;
                 Host *h = NULL;
                 tree_put(m, "etc/libvirt/qemu/bad.xml", texts[i]);
-                int r = probe_host(m->root, m->path, PROBE_GUESTS, &h, &e);
+                int r = probe_host(m->root, PROBE_GUESTS, &h, &e);
                 if (r >= 0)
                         fail_msg("\"%s\" was taken for a domain", texts[i]);
                 assert_non_null(strstr(e->message, "bad.xml"));

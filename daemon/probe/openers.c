@@ -3,11 +3,12 @@
  * Who has a device open, from /proc/PID/fd. An exclusive open excludes only other exclusive openers (mounts, swap, md,
  * dm); a plain open(2) of the block device is seen nowhere else.
  */
+#include "probe/openers.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "apply/step.h"
 #include "base/file.h"
 
 int device_number_parse(const char *text, DeviceNumber *ret) {
