@@ -9,7 +9,6 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/file.h"
 
@@ -70,23 +69,16 @@ static int lock_holder(int fd) {
         return 0;
 }
 
-static long milliseconds(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (long) t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* flock(2) has no timeout. */
 static int lock_wait(int fd, int timeout_ms) {
-        long end = milliseconds() + timeout_ms;
+        long end = monotonic_ms() + timeout_ms;
 
         for (;;) {
                 if (flock(fd, timeout_ms < 0 ? LOCK_EX : LOCK_EX | LOCK_NB) >= 0)
                         return 0;
                 if (errno != EINTR && errno != EWOULDBLOCK)
                         return -errno;
-                if (timeout_ms >= 0 && milliseconds() >= end)
+                if (timeout_ms >= 0 && monotonic_ms() >= end)
                         return -EAGAIN;
                 if (timeout_ms >= 0)
                         (void) poll(NULL, 0, LOCK_PAUSE_MS);

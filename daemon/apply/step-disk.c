@@ -12,7 +12,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 
 #include "apply/step.h"
 #include "base/file.h"
@@ -267,13 +266,6 @@ static size_t disks_expected(const StepContext *c, const PciAddress *controller)
         return n;
 }
 
-static long milliseconds(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (long) t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static UdevMonitor *disk_monitor(Udev *udev) {
         _cleanup_(udev_monitor_unrefp) UdevMonitor *monitor = udev ? udev_monitor_new_from_netlink(udev, "udev") : NULL;
 
@@ -294,11 +286,11 @@ int disks_wait(StepContext *c, const PciAddress *controller, Error **e) {
         size_t expected = step_is_live(c) ? disks_expected(c, controller) : 0, found = 0;
         _cleanup_(udev_unrefp) Udev *udev = expected > 0 ? udev_new() : NULL;
         _cleanup_(udev_monitor_unrefp) UdevMonitor *monitor = disk_monitor(udev);
-        long end = milliseconds() + DISKS_WAIT_MS;
+        long end = monotonic_ms() + DISKS_WAIT_MS;
 
         while (expected > 0) {
                 int r = disks_count(c, controller, &found, e);
-                long left = end - milliseconds();
+                long left = end - monotonic_ms();
                 if (r < 0 || found >= expected || left <= 0)
                         return r;
                 struct pollfd p = { .fd = monitor ? udev_monitor_get_fd(monitor) : -1, .events = POLLIN };

@@ -10,7 +10,6 @@
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 #include <poll.h>
-#include <time.h>
 
 #include "apply/step.h"
 #include "probe/probe.h"
@@ -244,13 +243,6 @@ int step_detach(StepContext *c, const Step *s, Error **e) {
 #define UNPLUG_AGAIN_MS 8000
 #define UNPLUG_LOOK_MS 500
 
-static long milliseconds(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (long) t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* 1 when the device has left the guest, or the guest has ended. */
 static int is_unplugged(const Domain *d, const Step *s, const char *alias, Error **e) {
         _cleanup_free_ char *xml = NULL;
@@ -263,11 +255,11 @@ static int is_unplugged(const Domain *d, const Step *s, const char *alias, Error
 }
 
 static int unplug_wait(StepContext *c, const Domain *d, const Step *s, const char *alias, const char *device, Error **e) {
-        long begin = milliseconds(), asked = begin - UNPLUG_AGAIN_MS;
+        long begin = monotonic_ms(), asked = begin - UNPLUG_AGAIN_MS;
         _cleanup_free_ char *answer = NULL;
 
         for (;;) {
-                long now = milliseconds();
+                long now = monotonic_ms();
                 int r = is_unplugged(d, s, alias, e);
                 if (r != 0)
                         return r < 0 ? r : 0;

@@ -10,7 +10,6 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "apply/step.h"
 #include "base/file.h"
@@ -22,13 +21,6 @@
 typedef struct vfio_iommu_type1_info IommuInfo;
 
 /* -- opening ------------------------------------------------------------------------------------------------------- */
-
-static long milliseconds(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (long) t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int watch_nodes(const StepContext *c) {
         _cleanup_close_ int dir = dir_open(c->root, "/dev/vfio"), watch = -1;
@@ -46,14 +38,14 @@ static int watch_nodes(const StepContext *c) {
 /* Opens the group; its node may come a little after the bind. */
 static int group_open_wait(const StepContext *c, const char *path) {
         _cleanup_close_ int watch = watch_nodes(c);
-        long end = milliseconds() + NODE_WAIT_MS;
+        long end = monotonic_ms() + NODE_WAIT_MS;
 
         if (watch < 0)
                 return watch;
         for (;;) {
                 char events[4096];
                 int fd = file_open(c->root, path, O_RDWR);
-                long left = end - milliseconds();
+                long left = end - monotonic_ms();
                 if (fd != -ENOENT || left <= 0)
                         return fd;
                 struct pollfd p = { .fd = watch, .events = POLLIN };

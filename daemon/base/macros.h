@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <dirent.h>
@@ -57,6 +58,14 @@ DEFINE_CLEANUP(DIR *, closedir)
 #define _cleanup_fclose_ _cleanup_(fclosep)
 #define _cleanup_closedir_ _cleanup_(closedirp)
 #define _cleanup_json_ _cleanup_(json_decrefp) /* jansson.h has it */
+
+/* Milliseconds of a clock that nobody sets. */
+static inline long monotonic_ms(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (long) t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 static inline bool str_equal(const char *a, const char *b) {
         return a && b ? strcmp(a, b) == 0 : a == b;

@@ -156,41 +156,21 @@ static int add_swaps(MountList *l, int root) {
         return 0;
 }
 
-static int add_fstab(MountList *l, int root) {
+/* /etc/fstab has "source target ...", /etc/crypttab "name source ...": either names what the host wants at boot. */
+static int add_configured(MountList *l, int root, const char *path, unsigned source) {
         _cleanup_free_ char *text = NULL;
         char *save = NULL;
 
-        if (file_read(root, "/etc/fstab", &text, NULL) < 0)
+        if (file_read(root, path, &text, NULL) < 0)
                 return 0;
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-                char source[1024], target[1024];
                 _cleanup_free_ char *what = NULL;
-                if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s", source, target) != 2)
+                char fields[2][1024];
+                if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s", fields[0], fields[1]) != 2)
                         continue;
-                if (asprintf(&what, "%s in /etc/fstab", target) < 0)
+                if (asprintf(&what, "%s in %s", fields[!source], path) < 0)
                         return -ENOMEM;
-                const Mount m = { .source = source, .target = what, .configured = true, .boot = true };
-                int r = mount_add(l, &m);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-static int add_crypttab(MountList *l, int root) {
-        _cleanup_free_ char *text = NULL;
-        char *save = NULL;
-
-        if (file_read(root, "/etc/crypttab", &text, NULL) < 0)
-                return 0;
-        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-                char name[1024], source[1024];
-                _cleanup_free_ char *what = NULL;
-                if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s", name, source) != 2)
-                        continue;
-                if (asprintf(&what, "%s in /etc/crypttab", name) < 0)
-                        return -ENOMEM;
-                const Mount m = { .source = source, .target = what, .configured = true, .boot = true };
+                const Mount m = { .source = fields[source], .target = what, .configured = true, .boot = true };
                 int r = mount_add(l, &m);
                 if (r < 0)
                         return r;
@@ -326,9 +306,9 @@ int probe_mounts(Host *h, int root, bool live, Error **e) {
         if (r >= 0)
                 r = add_swaps(&l, root);
         if (r >= 0)
-                r = add_fstab(&l, root);
+                r = add_configured(&l, root, "/etc/fstab", 0);
         if (r >= 0)
-                r = add_crypttab(&l, root);
+                r = add_configured(&l, root, "/etc/crypttab", 1);
         if (r >= 0)
                 r = add_command_line(&l, h->command_line);
         if (r >= 0)
