@@ -216,29 +216,47 @@ static int iommu_info(int container, IommuInfo **ret, Error **e) {
         return error_set(e, EPROTO, "VFIO does not finish telling about the IOMMU");
 }
 
+/* The first address of the range that a mapping of this size may begin at; false when it does not fit. */
+static bool range_fits(const struct vfio_iova_range *range, uint64_t size, uint64_t *ret) {
+        uint64_t start = (range->start + size - 1) / size * size;
+
+        if (start < range->start || start > range->end || range->end - start < size - 1)
+                return false;
+        *ret = start;
+        return true;
+}
+
+/* The ranges lie at whatever offset the kernel has put them: they are copied out, not pointed to. */
+static bool first_in_ranges(const char *capability, size_t room, uint64_t size, uint64_t *ret) {
+        struct vfio_iommu_type1_info_cap_iova_range ranges;
+        struct vfio_iova_range range;
+
+        if (room < sizeof ranges)
+                return false;
+        memcpy(&ranges, capability, sizeof ranges);
+        for (size_t i = 0; i < ranges.nr_iovas && sizeof ranges + (i + 1) * sizeof range <= room; i++) {
+                memcpy(&range, capability + sizeof ranges + i * sizeof range, sizeof range);
+                if (range_fits(&range, size, ret))
+                        return true;
+        }
+        return false;
+}
+
 /* The first allowed address for a mapping of this size, from the chain of capabilities. False when the kernel lists
  * none. */
 static bool first_iova(const IommuInfo *info, uint64_t size, uint64_t *ret) {
         const char *base = (const char *) info;
         uint32_t offset = info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0;
+        struct vfio_info_cap_header header;
 
-        while (offset >= sizeof *info && offset <= info->argsz - sizeof(struct vfio_info_cap_header)) {
-                const struct vfio_info_cap_header *header = (const void *) (base + offset);
-                const struct vfio_iommu_type1_info_cap_iova_range *ranges = (const void *) header;
-                if (header->id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE && info->argsz - offset >= sizeof *ranges) {
-                        size_t room = (info->argsz - offset - sizeof *ranges) / sizeof ranges->iova_ranges[0];
-                        for (size_t i = 0; i < ranges->nr_iovas && i < room; i++) {
-                                uint64_t start = (ranges->iova_ranges[i].start + size - 1) / size * size;
-                                if (start >= ranges->iova_ranges[i].start && start <= ranges->iova_ranges[i].end &&
-                                    ranges->iova_ranges[i].end - start >= size - 1) {
-                                        *ret = start;
-                                        return true;
-                                }
-                        }
-                }
-                if (header->next <= offset)
+        while (offset >= sizeof *info && offset <= info->argsz - sizeof header) {
+                memcpy(&header, base + offset, sizeof header);
+                if (header.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE &&
+                    first_in_ranges(base + offset, info->argsz - offset, size, ret))
+                        return true;
+                if (header.next <= offset)
                         break;
-                offset = header->next;
+                offset = header.next;
         }
         return false;
 }

@@ -133,8 +133,8 @@ def killed_client(lab):
 @suite.case
 def full_store(lab):
     """a full /etc: the assignment is undone and the reason told"""
-    lab.run('mkdir -p /etc/passthru && mount -t tmpfs -o size=16k,nr_inodes=8 tmpfs /etc/passthru && mkdir /etc/passthru/assignments.d '
-            '&& dd if=/dev/zero of=/etc/passthru/fill bs=4k count=99 2> /dev/null; true')
+    lab.run('mkdir -p /etc/passthru && mount -t tmpfs -o size=16k,nr_inodes=8 tmpfs /etc/passthru; '
+            'dd if=/dev/zero of=/etc/passthru/fill bs=4k count=99 2> /dev/null; true')
     try:
         before = fails(lab, ['assign', HBA, GUEST, '--yes'], '/etc/passthru', 'No space left', 'undone')
         back_on_host(lab)
