@@ -98,7 +98,7 @@ def calls_of_worker(lab, method):
 
 def points(name, count):
     limit = min(POINTS.get(name, DEFAULT_POINTS), count)
-    return sorted({1 + i * count // limit for i in range(limit)})
+    return sorted({1 + (2 * i + 1) * count // (2 * limit) for i in range(limit)} - {count + 1})
 
 
 def strike(lab, method, name, n, how):
@@ -128,7 +128,7 @@ def strike_all(lab, method):
     struck = 0
     for name in CALLS:
         for n in points(name, counts[name]) if counts[name] else []:
-            for how in (f'error={CALLS[name]}', 'signal=SIGKILL') if tap.FULL or n % 2 else ('signal=SIGKILL',):
+            for how in (f'error={CALLS[name]}', 'signal=SIGKILL') if tap.FULL else (f'error={CALLS[name]}',):
                 strike(lab, method, name, n, how)
                 struck += 1
     tap.say(f'{method}: {struck} points struck of {sum(counts.values())} calls')
