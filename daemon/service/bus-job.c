@@ -46,7 +46,7 @@ static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (!str_equal(sd_bus_message_get_sender(m), j->owner) && (authorize_sender_uid(m, &uid) < 0 || uid != 0))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "permission denied: job %llu is somebody else's",
                                          (unsigned long long) j->id);
-        worker_terminate(&j->manager->workers, j);
+        worker_signal(&j->manager->workers, j, SIGTERM);
         return sd_bus_reply_method_return(m, NULL);
 }
 

@@ -117,6 +117,14 @@ int guest_events_wait(GuestEvents *g, Error **e) {
         return 0;
 }
 
+int guest_events_ask(GuestEvents *g, Error **e) {
+        unsigned long version;
+
+        if (virConnectGetLibVersion(g->connection, &version) < 0)
+                return error_set(e, EIO, "libvirt does not answer: %s", virGetLastErrorMessage());
+        return 0;
+}
+
 GuestEvents *guest_events_close(GuestEvents *g) {
         if (!g)
                 return NULL;

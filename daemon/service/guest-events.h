@@ -15,5 +15,7 @@ typedef void (*GuestEventHandler)(void *userdata, const char *kind, const char *
 int guest_events_open(const char *uri, GuestEventHandler handler, void *userdata, GuestEvents **ret, Error **e);
 /* Waits until there is something to do, and does it. Negative when libvirt has ended or answers no more. */
 int guest_events_wait(GuestEvents *g, Error **e);
+/* Returns once libvirt has answered something that is about no guest: one that is busy starting holds nothing up. */
+int guest_events_ask(GuestEvents *g, Error **e);
 GuestEvents *guest_events_close(GuestEvents *g);
 DEFINE_CLEANUP(GuestEvents *, guest_events_close)

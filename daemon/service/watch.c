@@ -2,6 +2,7 @@
 #include "service/watch.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/inotify.h>
 #include <syslog.h>
 #include <time.h>
@@ -13,16 +14,25 @@
 #define RUN "/run"
 #define SOCKETS "/run/libvirt"
 #define APPEARED (IN_CREATE | IN_MOVED_TO)
+#define AT_ONCE_USEC (1 * 1000000ULL)
 
 struct Watch {
         Manager *manager;
         bool running; /* a worker exists */
         bool connected; /* libvirt answers */
         uint64_t reading; /* the last one begun before that: what it found out does not count */
+        uint64_t doubted; /* when a reading last waited in vain */
         uint64_t delay; /* before the next attempt; 0: the last one went well */
         char *problem;
         sd_event_source *timer, *run, *sockets;
 };
+
+static uint64_t now_of(const Watch *w) {
+        uint64_t now = 0;
+
+        (void) sd_event_now(w->manager->event, CLOCK_MONOTONIC, &now);
+        return now;
+}
 
 const char *watch_problem(const Watch *w) {
         return w->problem;
@@ -61,7 +71,7 @@ static void log_event(const Manager *m, const char *kind, const char *guest, con
                 log_object(LOG_WARNING, &about, "guest %s did not give up its device %s", guest, device ? device : "");
 }
 
-static void on_connected(Watch *w) {
+static void on_answer(Watch *w) {
         bool back = w->problem;
 
         free(w->problem);
@@ -74,16 +84,24 @@ static void on_connected(Watch *w) {
         manager_libvirt_is_back(w->manager);
 }
 
+/* At once: libvirt itself goes on, and the reading waited for a guest that is busy, as it is while it starts. Reading
+ * again would only wait again; the guest's event will come. */
+static bool was_a_guest(const Watch *w) {
+        return now_of(w) - w->doubted < AT_ONCE_USEC;
+}
+
 static void on_event(void *userdata, const json_t *event) {
         const char *kind = json_string_value(json_object_get(event, "kind"));
+        bool connected = str_equal(kind, "connected"), answers = str_equal(kind, "answers");
         Watch *w = userdata;
 
-        if (str_equal(kind, "connected"))
-                on_connected(w);
+        if (connected || answers)
+                on_answer(w);
         else
                 log_event(w->manager, kind, json_string_value(json_object_get(event, "guest")),
                           json_string_value(json_object_get(event, "device")));
-        events_note(w->manager->events);
+        if (!answers || !was_a_guest(w))
+                events_note(w->manager->events);
 }
 
 /* ---- the worker ---- */
@@ -92,10 +110,10 @@ static void on_done(void *userdata, const WorkerOutcome *o) {
         const char *problem = o->error ? o->error->message : "the worker \"watch\" has ended";
         Watch *w = userdata;
 
-        if (!w->problem)
+        /* Where it never was connected the readings have found out themselves. */
+        if (w->connected)
                 events_note(w->manager->events);
-        if (!w->problem || !o->lost) /* lost: killed, for a reason that is known */
-                set_problem(w, problem);
+        set_problem(w, problem);
         w->connected = false;
 }
 
@@ -139,9 +157,10 @@ void watch_learn(Watch *w, uint64_t reading, const char *problem) {
                 return;
         }
         set_problem(w, problem);
+        w->doubted = now_of(w);
         /* One that has not connected yet waits for libvirt already. */
         if (w->connected)
-                worker_terminate(&w->manager->workers, w);
+                worker_signal(&w->manager->workers, w, SIGUSR1);
 }
 
 /* ---- the sockets ---- */

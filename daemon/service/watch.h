@@ -15,5 +15,5 @@ Watch *watch_free(Watch *w);
 /* Why libvirt cannot be asked now; NULL when it can, or has not been tried. */
 const char *watch_problem(const Watch *w);
 /* What a reading found out: it got an answer (problem NULL), or none. In the latter case nobody else is sent to wait
- * for libvirt until a connection made anew gets an answer. */
+ * for libvirt until it has answered the watch. */
 void watch_learn(Watch *w, uint64_t reading, const char *problem);

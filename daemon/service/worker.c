@@ -298,10 +298,10 @@ int worker_start(WorkerSet *set, uid_t uid, const Verb *v, const json_t *request
         return 0;
 }
 
-void worker_terminate(const WorkerSet *set, const void *userdata) {
+void worker_signal(const WorkerSet *set, const void *userdata, int number) {
         for (const Worker *w = set->first; w; w = w->next)
                 if (w->userdata == userdata && !w->finished)
-                        (void) kill(w->pid, SIGTERM);
+                        (void) kill(w->pid, number);
 }
 
 size_t worker_set_count(const WorkerSet *set, uid_t uid) {

@@ -40,8 +40,8 @@ typedef struct WorkerHandler {
  * loop. */
 int worker_start(WorkerSet *set, uid_t uid, const Verb *v, const json_t *request, const WorkerHandler *h,
                  void *userdata, Error **e);
-/* SIGTERM to the worker with that userdata: a change stops between two steps and undoes what it did, others end. */
-void worker_terminate(const WorkerSet *set, const void *userdata);
+/* A signal to the worker with that userdata. SIGTERM: a change stops between two steps and undoes what it did. */
+void worker_signal(const WorkerSet *set, const void *userdata, int number);
 /* How many of the processes work for that user. */
 size_t worker_set_count(const WorkerSet *set, uid_t uid);
 /* At the end of the daemon: no more callbacks. Readers are killed; those that change the host go on alone. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """passthrud's events on a bus of its own, with a libvirt that refuses, hangs, comes and goes. Speaks TAP.
 
-Usage: test_events.py PASSTHRUD (passthructl beside it). Needs root, dbus-daemon, busctl and a mount namespace of its own,
+Usage: test_events.py PASSTHRUD [CASE...] (passthructl beside it). Needs root, dbus-daemon, busctl and a mount namespace of its own,
 which it makes: /run is empty in it, so that no libvirt of this machine is asked."""
 
 import glob
@@ -322,12 +322,11 @@ def monitor_without_daemon():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    PASSTHRUD = os.path.realpath(sys.argv[1])
     if INSIDE not in os.environ:
         os.environ[INSIDE] = "1"
-        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, os.path.abspath(__file__),
-                              PASSTHRUD])
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    PASSTHRUD = os.path.realpath(sys.argv.pop(1))
     suite.run()

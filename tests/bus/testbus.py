@@ -124,8 +124,17 @@ class Bus:
         return (connection or self.root).call(NAME, PATH, PROPERTIES, 'Get', 'ss', (MANAGER, name))[0]
 
     def workers(self):
+        """Those that answer calls: not the one that waits for libvirt's events."""
         with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children', encoding='ascii') as f:
-            return f.read().split()
+            return [pid for pid in f.read().split() if '--worker watch' not in self.command(pid)]
+
+    @staticmethod
+    def command(pid):
+        try:
+            with open(f'/proc/{pid}/cmdline', encoding='utf-8') as f:
+                return f.read().replace('\0', ' ')
+        except OSError:
+            return ''
 
     @contextlib.contextmanager
     def stuck(self, name='revision'):

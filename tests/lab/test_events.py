@@ -86,6 +86,11 @@ def known_again(lab, limit=20):
     return time.monotonic() - begin
 
 
+def shut_off(lab):
+    """However the case before ended."""
+    lab.run(f'virsh destroy {GUEST} > /dev/null 2>&1; sleep 2', check=False)
+
+
 def override(address, value):
     return f'echo {value} > /sys/bus/pci/devices/{address}/driver_override'
 
@@ -141,6 +146,7 @@ def guest_followed(lab):
 @suite.case
 def libvirtd_stopped(lab):
     """libvirtd stopped while the guest runs: list and status answer at once, and say what is not known"""
+    shut_off(lab)
     follows(lab, 'started', f'virsh start {GUEST}', 'running')
     begin = float(lab.run('date +%s.%N')[1])
     lab.run(f'systemctl stop {SOCKETS} libvirtd', timeout=60)
@@ -163,6 +169,7 @@ def libvirtd_stopped(lab):
 @suite.case
 def libvirtd_restarted(lab):
     """libvirtd restarted, once by systemd and once killed, while the guest runs: no false state, and events go on"""
+    shut_off(lab)
     follows(lab, 'started', f'virsh start {GUEST}', 'running')
     begin = float(lab.run('date +%s.%N')[1])
     lab.run('systemctl restart libvirtd', timeout=60)
@@ -176,6 +183,7 @@ def libvirtd_restarted(lab):
 @suite.case
 def libvirtd_hung(lab):
     """libvirtd hung: list, status and device events go on, a plan is refused, and it is known when it goes on"""
+    shut_off(lab)
     lab.run('kill -STOP $(systemctl show -P MainPID libvirtd)')
     try:
         first, second = listed(lab)[1], listed(lab)[1]
@@ -202,6 +210,7 @@ def libvirtd_hung(lab):
 @suite.case
 def hung_unnoticed(lab):
     """libvirtd hung while nobody asks: keepalive finds out, and the guests' events go on afterwards"""
+    shut_off(lab)
     lab.run('kill -STOP $(systemctl show -P MainPID libvirtd)')
     try:
         lab.wait_for("journalctl -u passthrud | tail -n 1 | grep -q 'it does not answer any more'", 60)
@@ -215,6 +224,7 @@ def hung_unnoticed(lab):
 @suite.case
 def ends_well(lab):
     """the controller goes back, and monitor ends with status 0 on Ctrl-C"""
+    shut_off(lab)
     follows(lab, 'released', f'passthructl release {HBA} --yes', 'host')
     lab.run('pkill -INT -x passthructl; for i in $(seq 50); do [ -e /tmp/monitor.status ] && break; sleep 0.1; done')
     tap.equal(lab.read('/tmp/monitor.status').strip(), '0', 'exit status of monitor')

@@ -54,6 +54,7 @@ static void lifecycle_is_told(void **state) {
         assert_seen(g, "undefined nas, renamed store");
         assert_int_equal(virDomainUndefine(domain), 0);
         assert_seen(g, "undefined store");
+        assert_int_equal(guest_events_ask(g, &e), 0);
         (void) virDomainFree(domain);
         (void) virConnectClose(connection);
 }
