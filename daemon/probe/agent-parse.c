@@ -134,6 +134,10 @@ static int read_filesystem(const json_t *fs, Guest *g) {
 
         if (!where || !name || !json_is_array(disks))
                 return -EPROTO;
+        /* One of the devices of a btrfs is named, and it may have more. */
+        if (str_equal(text(fs, "type"), "btrfs") &&
+            guest_add_use(g, NULL, "the btrfs mounted at %s may have more disks than its agent tells", where) < 0)
+                return -ENOMEM;
         /* Behind loop devices, network file systems and the like there is no disk of its own. */
         json_array_foreach((json_t *) disks, i, disk) {
                 const char *serial = text(disk, "serial");

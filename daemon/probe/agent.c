@@ -14,7 +14,11 @@
 #define EXEC_TRIES 50
 #define EXEC_PAUSE_MS 100
 
-#define ZPOOL "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"zpool\",\"arg\":[\"status\",\"-LP\"],\"capture-output\":true}}"
+/* An agent's own PATH may lack the directory of zpool: that must not be taken for a guest without ZFS. */
+#define ZPOOL_SCRIPT "PATH=$PATH:/sbin:/usr/sbin:/usr/local/sbin; if command -v zpool >/dev/null; then exec zpool status -LP; fi; " \
+                     "if [ -e /dev/zfs ]; then exit 3; fi; exit 127"
+#define ZPOOL "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/bin/sh\",\"arg\":[\"-c\",\"" ZPOOL_SCRIPT "\"]," \
+              "\"capture-output\":true}}"
 
 /* 0 and the answer, or -EIO and libvirt's message. */
 static int ask(virDomainPtr domain, const char *command, char **ret, Error **e) {
@@ -39,26 +43,19 @@ static int wait_for_exit(virDomainPtr domain, long long pid, int *ret_status, ch
         return error_set(e, ETIMEDOUT, "zpool in the guest does not end");
 }
 
-/* The program is not there: then there is no pool. */
-static bool is_missing(const char *message) {
-        return message && (strstr(message, "No such file") || strstr(message, "not found in path"));
-}
-
 static int ask_pools(virDomainPtr domain, const AgentDisks *d, Guest *g, Error **e) {
         _cleanup_free_ char *reply = virDomainQemuAgentCommand(domain, ZPOOL, AGENT_SECONDS, 0), *output = NULL;
         long long pid = 0;
         int status = 0, r;
 
-        if (!reply && is_missing(virGetLastErrorMessage()))
-                return 0;
         if (!reply)
                 return guest_add_use(g, NULL, "its agent does not tell whether ZFS pools are imported: %s", virGetLastErrorMessage());
         if ((r = agent_parse_pid(reply, &pid, e)) < 0 || (r = wait_for_exit(domain, pid, &status, &output, e)) < 0)
                 return r;
         if (status == 127 || (status == 1 && !*output))
-                return 0; /* no zpool, or no kernel module for it: nothing is imported */
+                return 0; /* no ZFS, or its kernel module is not loaded: nothing is imported */
         if (status != 0)
-                return guest_add_use(g, NULL, "zpool status ended with %d, so it is not known whether pools are imported", status);
+                return guest_add_use(g, NULL, "its ZFS pools cannot be read (status %d)", status);
         return agent_parse_pools(output, d, g, e);
 }
 

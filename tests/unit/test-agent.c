@@ -22,6 +22,7 @@ static const char filesystems_reply[] =
         "\"serial\":\"QEMU_A1\",\"dev\":\"/dev/sda1\"}]},"
         "{\"name\":\"vda1\",\"mountpoint\":\"/\",\"type\":\"ext4\",\"disk\":[{\"bus-type\":\"virtio\"}]},"
         "{\"name\":\"sdb\",\"mountpoint\":\"/srv\",\"type\":\"xfs\",\"disk\":[{\"bus-type\":\"sata\"}]},"
+        "{\"name\":\"sdc\",\"mountpoint\":\"/tank\",\"type\":\"btrfs\",\"disk\":[{\"bus-type\":\"sata\",\"serial\":\"C3\"}]},"
         "{\"name\":\"loop0\",\"mountpoint\":\"/snap\",\"type\":\"squashfs\",\"disk\":[]}]}";
 
 static const char pools_output[] =
@@ -55,9 +56,11 @@ static void mounts_are_uses(void **state) {
 
         (void) state;
         assert_int_equal(agent_parse_filesystems(filesystems_reply, &g, NULL), 0);
-        assert_int_equal(g.n_uses, 2);
+        assert_int_equal(g.n_uses, 4);
         assert_use(&g, 0, "QEMU_A1", "mounted at /mnt (sda1)");
         assert_use(&g, 1, NULL, "/srv");
+        assert_use(&g, 2, NULL, "btrfs mounted at /tank");
+        assert_use(&g, 3, "C3", "/tank");
 }
 
 static void members_of_pools_are_uses(void **state) {
