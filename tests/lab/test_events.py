@@ -117,7 +117,7 @@ def hand_bound(lab):
     hand_over_and_back(lab, 'by hand')
 
 
-@suite.case
+@suite.full_case
 def storm(lab):
     """a change is followed in the middle of a storm of device events"""
     lab.run(f'(while [ ! -e /tmp/calm ]; do echo change > /sys/bus/pci/devices/0000:00:00.0/uevent; sleep 0.05; done) '
@@ -166,7 +166,7 @@ def libvirtd_stopped(lab):
     tap.say(f'known again {known_again(lab):.1f} s after systemctl start')
 
 
-@suite.case
+@suite.full_case
 def libvirtd_restarted(lab):
     """libvirtd restarted, once by systemd and once killed, while the guest runs: no false state, and events go on"""
     shut_off(lab)
@@ -207,7 +207,7 @@ def libvirtd_hung(lab):
     follows(lab, 'destroyed', f'virsh destroy {GUEST}', 'attached')
 
 
-@suite.case
+@suite.full_case
 def hung_unnoticed(lab):
     """libvirtd hung while nobody asks: keepalive finds out, and the guests' events go on afterwards"""
     shut_off(lab)

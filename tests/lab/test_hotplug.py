@@ -214,7 +214,7 @@ def ignored(lab):
     back_on_host(lab)
 
 
-@suite.case
+@suite.full_case
 def without_agent(lab):
     """a guest without an agent keeps its controller unless forced"""
     guest = l2.define_guest(lab, 'mute', stay=True)
