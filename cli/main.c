@@ -7,20 +7,24 @@
 #include "model/pci-address.h"
 #include "output.h"
 
+/* Options that only some verbs have */
+enum { SYSROOT_OK = 1, GUEST_OK = 2, DRY_RUN_OK = 4, ACCEPT_OK = 8, NO_ATTACH_OK = 16, FORCE_OK = 32, YES_OK = 64 };
+
 static const struct {
         const char *name, *arguments, *help;
         size_t least, most;
         int (*run)(const Arguments *a, Error **e);
+        unsigned options;
 } verbs[] = {
-        { "list", "[--sysroot DIR]", "storage controllers and what they are used for", 0, 0, verb_list },
-        { "show", "ADDRESS", "all about one controller", 1, 1, verb_show },
-        { "preflight", "[ADDRESS...] [--guest NAME] [--sysroot DIR]", "would assigning it be safe?", 0, 64, verb_preflight },
+        { "list", "[--sysroot DIR]", "storage controllers and what they are used for", 0, 0, verb_list, SYSROOT_OK },
+        { "show", "ADDRESS", "all about one controller", 1, 1, verb_show, 0 },
+        { "preflight", "[ADDRESS...] [--guest NAME] [--sysroot DIR]", "would assigning it be safe?", 0, 64, verb_preflight, GUEST_OK | SYSROOT_OK },
         { "assign", "ADDRESS... GUEST [--dry-run] [--accept CHECK]... [--no-attach] [--yes]",
-          "give controllers to a guest", 2, 65, verb_assign },
+          "give controllers to a guest", 2, 65, verb_assign, DRY_RUN_OK | ACCEPT_OK | NO_ATTACH_OK | YES_OK },
         { "release", "ADDRESS... | --guest NAME [--dry-run] [--force-unplug] [--yes]", "give controllers back to the host", 0, 64,
-          verb_release },
-        { "status", "", "assignments and their health; exit status 1 when one is unhealthy", 0, 0, verb_status },
-        { "monitor", "", "events as they happen, until Ctrl-C", 0, 0, verb_monitor },
+          verb_release, GUEST_OK | DRY_RUN_OK | FORCE_OK | YES_OK },
+        { "status", "", "assignments and their health; exit status 1 when one is unhealthy", 0, 0, verb_status, 0 },
+        { "monitor", "", "events as they happen, until Ctrl-C", 0, 0, verb_monitor, 0 },
 };
 
 int usage_error(Error **e, const char *format, ...) {
@@ -130,6 +134,30 @@ static int parse(int argc, char **argv, Arguments *a, Error **e) {
         return 0;
 }
 
+/* An option that would be ignored may be the one that was to keep this machine untouched. */
+static int check_options(const Arguments *a, const char *verb, unsigned allowed, Error **e) {
+        const struct {
+                bool given;
+                unsigned option;
+                const char *name;
+        } options[] = {
+                { a->sysroot, SYSROOT_OK, "--sysroot" },
+                { a->guest, GUEST_OK, "--guest" },
+                { a->dry_run, DRY_RUN_OK, "--dry-run" },
+                { a->n_accept > 0, ACCEPT_OK, "--accept" },
+                { a->no_attach, NO_ATTACH_OK, "--no-attach" },
+                { a->force_unplug, FORCE_OK, "--force-unplug" },
+                { a->yes, YES_OK, "--yes" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (options[i].given && !(allowed & options[i].option))
+                        return usage_error(e, "%s has no option %s", verb, options[i].name);
+        if (a->sysroot && a->host)
+                return usage_error(e, "--sysroot reads a directory here, -H asks another machine: name one");
+        return 0;
+}
+
 static int run(int argc, char **argv, Arguments *a, Error **e) {
         int r = parse(argc, argv, a, e);
 
@@ -144,7 +172,8 @@ static int run(int argc, char **argv, Arguments *a, Error **e) {
                         continue;
                 if (a->n_words < verbs[i].least || a->n_words > verbs[i].most)
                         return usage_error(e, "usage: passthructl %s %s", name, verbs[i].arguments);
-                return verbs[i].run(a, e);
+                r = check_options(a, name, verbs[i].options, e);
+                return r < 0 ? r : verbs[i].run(a, e);
         }
         return usage_error(e, "unknown verb \"%s\"", name);
 }

@@ -211,13 +211,43 @@ static int run_step(const Run *run, size_t i, Error **e) {
         return journal_done(run->journal, run->transaction, i, e);
 }
 
+/* Plugging comes last in a plan, and after its commit: from then on the guest may write, and no undo may take that away. */
+static size_t first_plug(const Plan *p) {
+        size_t n = p->n_steps;
+
+        while (n > 0 && p->steps[n - 1].kind == STEP_PLUG)
+                n--;
+        return n;
+}
+
 static int run_steps(const Run *run, Error **e) {
-        for (size_t i = 0; i < run->context->plan->n_steps; i++) {
+        size_t n = first_plug(run->context->plan);
+
+        for (size_t i = 0; i < n; i++) {
                 int r = run_step(run, i, e);
                 if (r < 0)
                         return r;
         }
         return journal_commit(run->journal, run->transaction, e);
+}
+
+/* Each controller that can be is plugged; the first error is told. */
+static int run_plugs(const Run *run, Error **e) {
+        const Plan *p = run->context->plan;
+        _cleanup_error_ Error *cause = NULL;
+        int worst = 0;
+
+        for (size_t i = first_plug(p); i < p->n_steps; i++) {
+                report(run, i, p->n_steps, "", &p->steps[i]);
+                int r = execute(run->context, &p->steps[i], &cause);
+                if (r < 0 && worst == 0)
+                        worst = r;
+        }
+        if (worst == 0)
+                return 0;
+        return error_set_full(e, -worst, "not-plugged", cause ? cause->remedy : NULL,
+                              "%s; it is assigned all the same, and guest %s has it when it is started the next time",
+                              error_text(cause, worst), p->guest ? p->guest : "");
 }
 
 /* Undoes after `cause` and makes the error that tells both. */
@@ -249,6 +279,8 @@ int apply_run(StepContext *c, Journal *j, ApplyProgress progress, void *userdata
         r = run_steps(&run, &cause);
         if (r < 0)
                 r = fail(&run, cause, r, e);
+        else
+                r = run_plugs(&run, e);
         holds_release(c);
         return r;
 }
@@ -268,22 +300,13 @@ void recovery_clear(Recovery *r) {
         *r = (Recovery){};
 }
 
-/* Finishes or undoes the transaction; *message gets what was done. */
+/* Undoes the transaction; *message gets what was done. */
 static int recover_transaction(const Run *run, char **message, Error **e) {
         const Plan *p = run->context->plan;
-        const char *kind = plan_kind_to_string(p->kind), *guest = p->guest ? p->guest : "";
-        _cleanup_(undo_clear) Undo u = {};
 
-        int r = undo_plan(run, &u, e);
-        if (r < 0)
-                return r;
-        if (recovery_commits(run->transaction, u.host)) {
-                if ((r = journal_commit(run->journal, run->transaction, e)) >= 0)
-                        tell(message, "an interrupted %s for guest %s had been done but for its last record, and is kept", kind, guest);
-                return r;
-        }
-        if ((r = undo_transaction(run, "interrupted, undone by the recovery", message, e)) >= 0)
-                tell(message, "an interrupted %s for guest %s was undone", kind, guest);
+        int r = undo_transaction(run, "interrupted, undone by the recovery", message, e);
+        if (r >= 0)
+                tell(message, "an interrupted %s for guest %s was undone", plan_kind_to_string(p->kind), p->guest ? p->guest : "");
         return r;
 }
 

@@ -11,7 +11,8 @@ typedef void (*ApplyProgress)(void *userdata, size_t step, size_t total, const c
 typedef bool (*ApplyCancelled)(void);
 
 /* Carries out the plan under one transaction. When a step fails the steps before are undone in reverse order, the
- * transaction is aborted and the error is the step's own, its message ending with what was undone or could not be. */
+ * transaction is aborted and the error is the step's own, its message ending with what was undone or could not be. Plugging into a running
+ * guest comes after the commit: when it fails ("not-plugged") the assignment stays. */
 int apply_plan(Journal *j, const Host *h, const Plan *p, ApplyProgress progress, ApplyCancelled cancelled, void *userdata,
                Error **e);
 
@@ -23,11 +24,7 @@ typedef struct Recovery {
 } Recovery;
 void recovery_clear(Recovery *r);
 
-/* True when nothing but the commit record is missing and the last step gave the controllers to a running guest: it may have
- * written to its disks since, and taking them away would lose that. Such a transaction is committed instead. Pure. */
-bool recovery_commits(const Transaction *t, const Host *h);
-
-/* Undoes the open transaction, if any, or commits it (see above). Idempotent when itself interrupted. Host is read inside. */
+/* Undoes the open transaction, if any. Idempotent when itself interrupted. Host is read inside. */
 int apply_recover(Journal *j, Recovery *ret, Error **e);
 
 /* Pure: which inverse steps bring h back, in order. Steps whose state is neither before nor after are named in *ret_foreign

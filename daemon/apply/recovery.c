@@ -209,17 +209,6 @@ static void order_binds(Recall *c) {
                         move_behind(c, i, last_override(c, i));
 }
 
-bool recovery_commits(const Transaction *t, const Host *h) {
-        size_t n = t->plan->n_steps;
-
-        if (n == 0 || t->plan->steps[n - 1].kind != STEP_PLUG || !was_begun(t, n - 1))
-                return false;
-        for (size_t i = 0; i + 1 < n; i++)
-                if (t->progress[i] != STEP_DONE)
-                        return false;
-        return step_state(&t->plan->steps[n - 1], h) == STEP_AT_AFTER;
-}
-
 int recovery_steps(const Transaction *t, const Host *h, Step **ret_steps, size_t **ret_origin, size_t *ret_n,
                    char **ret_foreign, Error **e) {
         _cleanup_(recall_clear) Recall c = {};

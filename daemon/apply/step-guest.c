@@ -45,9 +45,13 @@ static int domain_open(const StepContext *c, const char *guest, Domain *d, Error
                                       "Start it: systemctl start libvirtd (or virtqemud.socket).",
                                       "libvirt cannot be reached at %s: %s", c->libvirt_uri, virGetLastErrorMessage());
         d->domain = virDomainLookupByName(d->connection, guest);
-        if (!d->domain)
+        /* Only libvirt's own word that there is none means that there is nothing to undo. */
+        if (!d->domain && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
                 return error_set_full(e, ENOENT, "no-such-guest", "virsh list --all names the guests.",
                                       "guest %s cannot be found: %s", guest, virGetLastErrorMessage());
+        if (!d->domain)
+                return error_set_full(e, EIO, "no-libvirt", "See `systemctl status libvirtd`.",
+                                      "libvirt does not tell about guest %s: %s", guest, virGetLastErrorMessage());
         return 0;
 }
 

@@ -68,9 +68,14 @@ void guest_clear(Guest *g) {
         free(g->uuid);
         free(g->owner);
         free(g->agent_problem);
-        strings_free(g->disk_serials, g->n_disk_serials);
+        for (size_t i = 0; i < g->n_disks; i++) {
+                free(g->disks[i].serial);
+                free(g->disks[i].controller);
+        }
+        free(g->disks);
         for (size_t i = 0; i < g->n_uses; i++) {
                 free(g->uses[i].serial);
+                free(g->uses[i].controller);
                 free(g->uses[i].what);
         }
         free(g->uses);

@@ -122,9 +122,15 @@ typedef struct GuestDevice {
 
 /* What a guest does with a disk, as its own agent tells: "mounted at /mnt/tank", "member of pool tank". */
 typedef struct GuestUse {
-        char *serial;           /* of the disk; NULL: the agent does not tell which disk it is */
+        char *serial;           /* of the disk; NULL: the agent does not tell */
+        char *controller;       /* its PCI address in the guest; NULL: the agent does not tell */
         char *what;
 } GuestUse;
+
+/* A whole disk that the agent lists. */
+typedef struct GuestDisk {
+        char *serial, *controller; /* as above */
+} GuestDisk;
 
 typedef struct Guest {
         char *name, *uuid;
@@ -138,8 +144,8 @@ typedef struct Guest {
         size_t n_disk_sources;
         Tri agent;              /* TRI_YES: it answered, uses is what it told; TRI_NO: it did not; unknown: not asked */
         char *agent_problem;    /* why it did not, for people */
-        char **disk_serials;    /* of the whole disks that the agent lists */
-        size_t n_disk_serials;
+        GuestDisk *disks;
+        size_t n_disks;
         GuestUse *uses;
         size_t n_uses;
 } Guest;

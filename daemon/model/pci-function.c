@@ -50,10 +50,12 @@ static bool address_in(const PciAddress *a, const PciAddress *set, size_t n) {
 
 Tri host_group_isolated(const Host *h, const PciFunction *f, const PciAddress *also, size_t n_also) {
         const IommuGroup *g = host_find_group(h, f->group);
-        Tri isolated = g ? TRI_YES : TRI_UNKNOWN;
+        bool member = false; /* a group that does not even list the controller was not read */
+        Tri isolated = TRI_YES;
 
         for (size_t i = 0; g && i < g->n_members; i++) {
                 const PciFunction *m = host_find_function(h, &g->members[i]);
+                member |= m == f;
                 if (m == f || address_in(&g->members[i], also, n_also))
                         continue;
                 if (m && !pci_driver_is_vfio_safe(m->driver))
@@ -61,5 +63,5 @@ Tri host_group_isolated(const Host *h, const PciFunction *f, const PciAddress *a
                 if (!m)
                         isolated = TRI_UNKNOWN;
         }
-        return isolated;
+        return member ? isolated : TRI_UNKNOWN;
 }

@@ -98,11 +98,20 @@ static bool same_serial(const char *told, const char *ours) {
         return str_equal(told, ours) || (n > m + 1 && told[n - m - 1] == '_' && str_equal(told + n - m, ours));
 }
 
-static bool is_behind(const Assigned *record, const char *serial) {
-        for (size_t i = 0; i < record->n_disk_serials; i++)
+static bool has_serial(const Assigned *record, const char *serial) {
+        for (size_t i = 0; serial && i < record->n_disk_serials; i++)
                 if (same_serial(serial, record->disk_serials[i]))
                         return true;
         return false;
+}
+
+/* Where the controller is in the guest, by the first recorded disk that its agent lists with its controller; other disks may
+ * have been added since. NULL: not told. */
+static const char *controller_in_guest(const Guest *g, const Assigned *record) {
+        for (size_t i = 0; i < g->n_disks; i++)
+                if (g->disks[i].controller && has_serial(record, g->disks[i].serial))
+                        return g->disks[i].controller;
+        return NULL;
 }
 
 /* The first disk of the record that the agent does not list, or NULL. One that is not recognised among the guest's disks would
@@ -110,39 +119,51 @@ static bool is_behind(const Assigned *record, const char *serial) {
 static const char *unlisted_disk(const Guest *g, const Assigned *record) {
         for (size_t i = 0; i < record->n_disk_serials; i++) {
                 bool listed = false;
-                for (size_t j = 0; j < g->n_disk_serials; j++)
-                        listed |= same_serial(g->disk_serials[j], record->disk_serials[i]);
+                for (size_t j = 0; j < g->n_disks; j++)
+                        listed |= g->disks[j].serial && same_serial(g->disks[j].serial, record->disk_serials[i]);
                 if (!listed)
                         return record->disk_serials[i];
         }
         return NULL;
 }
 
-/* The guest's agent has to show that nothing uses the disks; what it does not tell counts as in use. */
-static int check_unused(const Guest *g, const Assigned *record, Error **e) {
-        const PciAddress *a = &record->address;
+/* Why the agent's word is not enough; newly allocated. 0 when it is. */
+static int why_unknown(const Guest *g, const Assigned *record, char **ret) {
+        const char *unlisted = unlisted_disk(g, record);
 
         if (g->agent != TRI_YES)
-                return refuse_unknown(g, a, g->agent_problem ? g->agent_problem : "its agent was not asked", e);
-        if (record->n_disk_serials == 0)
-                return refuse_unknown(g, a, "its disks have no serial numbers", e);
+                *ret = strdup(g->agent_problem ? g->agent_problem : "its agent was not asked");
+        else if (record->n_disk_serials == 0)
+                *ret = strdup("its disks have no serial numbers");
+        else if (unlisted && asprintf(ret, "its agent does not list disk %s", unlisted) < 0)
+                *ret = NULL;
+        else if (!unlisted && !controller_in_guest(g, record))
+                *ret = strdup("its agent does not tell behind which controller its disks are");
+        else if (!unlisted)
+                return 0;
+        return *ret ? 1 : -ENOMEM;
+}
+
+/* The guest's agent has to show that nothing uses the disks; what it does not tell counts as in use. */
+static int check_unused(const Guest *g, const Assigned *record, Error **e) {
+        _cleanup_free_ char *why = NULL;
+        const PciAddress *a = &record->address;
+
+        int r = why_unknown(g, record, &why);
+        if (r != 0)
+                return r < 0 ? r : refuse_unknown(g, a, why, e);
+        const char *controller = controller_in_guest(g, record);
         for (size_t i = 0; i < g->n_uses; i++) {
                 const GuestUse *u = &g->uses[i];
-                if (u->serial && is_behind(record, u->serial))
+                if (has_serial(record, u->serial) || str_equal(u->controller, controller))
                         return error_set_full(e, EBUSY, "used-by-guest", "Unmount it or export the pool in the guest first. "
                                               "--force-unplug takes it all the same; what is not written yet is lost then.",
-                                              "guest %s uses disk %s behind %s: %s", g->name, u->serial, PCI_ADDRESS_STR(a), u->what);
+                                              "guest %s uses disk %s behind %s: %s", g->name, u->serial ? u->serial : "",
+                                              PCI_ADDRESS_STR(a), u->what);
         }
         for (size_t i = 0; i < g->n_uses; i++)
-                if (!g->uses[i].serial)
+                if (!g->uses[i].controller)
                         return refuse_unknown(g, a, g->uses[i].what, e);
-        const char *unlisted = unlisted_disk(g, record);
-        if (unlisted) {
-                _cleanup_free_ char *why = NULL;
-                if (asprintf(&why, "its agent does not list disk %s", unlisted) < 0)
-                        return -ENOMEM;
-                return refuse_unknown(g, a, why, e);
-        }
         return 0;
 }
 
@@ -238,8 +259,8 @@ static int check_group(const Release *r, const Target *t, Error **e) {
 }
 
 static int check_targets(const Release *r, Error **e) {
-        /* Whether the guest has it, or runs, nobody knows then. Without any libvirt there is no guest either. */
-        if (!r->h->guests_known && r->h->guests_problem)
+        /* Whether the guest has it, or runs, nobody knows then. */
+        if (!r->h->guests_known)
                 return plan_no_libvirt(r->h, "Start it: systemctl start libvirtd (or virtqemud.socket).", e);
         for (size_t i = 0; i < r->n; i++) {
                 int s;

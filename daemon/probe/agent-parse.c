@@ -8,6 +8,7 @@ void agent_disks_clear(AgentDisks *d) {
         for (size_t i = 0; i < d->n; i++) {
                 free(d->items[i].name);
                 free(d->items[i].serial);
+                free(d->items[i].controller);
         }
         free(d->items);
         *d = (AgentDisks){};
@@ -30,78 +31,104 @@ static const char *text(const json_t *j, const char *key) {
         return s && *s ? s : NULL;
 }
 
-int guest_add_use(Guest *g, const char *serial, const char *format, ...) {
-        GuestUse u = {};
+static int copy(char **ret, const char *s) {
+        *ret = s ? strdup(s) : NULL;
+        return s && !*ret ? -ENOMEM : 0;
+}
+
+int guest_add_use(Guest *g, const AgentDisk *d, const char *format, ...) {
         va_list ap;
 
         GuestUse *more = reallocarray(g->uses, g->n_uses + 1, sizeof *more);
         if (!more)
                 return -ENOMEM;
         g->uses = more;
+        GuestUse *u = &more[g->n_uses];
+        *u = (GuestUse){};
         va_start(ap, format);
-        int r = vasprintf(&u.what, format, ap);
+        int r = vasprintf(&u->what, format, ap);
         va_end(ap);
         if (r < 0)
                 return -ENOMEM;
-        if (serial && !(u.serial = strdup(serial))) {
-                free(u.what);
-                return -ENOMEM;
-        }
-        more[g->n_uses++] = u;
-        return 0;
+        g->n_uses++; /* what is not copied now counts as not told */
+        return d && (copy(&u->serial, d->serial) < 0 || copy(&u->controller, d->controller) < 0) ? -ENOMEM : 0;
 }
 
 /* -- disks ------------------------------------------------------------------------------------------------------------- */
 
-static int add_disk(AgentDisks *d, const char *name, const char *serial) {
+/* "0000:00:1f.2" of GuestPCIAddress, where -1 stands for not known. */
+static int read_controller(const json_t *address, char **ret) {
+        const json_t *pci = json_object_get(address, "pci-controller");
+        const json_t *parts[] = { json_object_get(pci, "domain"), json_object_get(pci, "bus"), json_object_get(pci, "slot"),
+                                  json_object_get(pci, "function") };
+
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++)
+                if (!json_is_integer(parts[i]) || json_integer_value(parts[i]) < 0)
+                        return 0;
+        return asprintf(ret, "%04llx:%02llx:%02llx.%llx", (long long) json_integer_value(parts[0]),
+                        (long long) json_integer_value(parts[1]), (long long) json_integer_value(parts[2]),
+                        (long long) json_integer_value(parts[3])) < 0 ? -ENOMEM : 0;
+}
+
+static int add_disk(AgentDisks *d, const char *name, const char *serial, const char *controller) {
         AgentDisk *more = reallocarray(d->items, d->n + 1, sizeof *more);
 
         if (!more)
                 return -ENOMEM;
         d->items = more;
-        more[d->n] = (AgentDisk){ .name = strdup(name), .serial = serial ? strdup(serial) : NULL };
+        more[d->n] = (AgentDisk){};
         d->n++;
-        return more[d->n - 1].name && (!serial || more[d->n - 1].serial) ? 0 : -ENOMEM;
+        AgentDisk *new = &more[d->n - 1];
+        return copy(&new->name, name) < 0 || copy(&new->serial, serial) < 0 || copy(&new->controller, controller) < 0 ? -ENOMEM : 0;
 }
 
-static int add_serial(Guest *g, const char *serial) {
-        char **more = reallocarray(g->disk_serials, g->n_disk_serials + 1, sizeof *more);
+static int add_guest_disk(Guest *g, const char *serial, const char *controller) {
+        GuestDisk *more = reallocarray(g->disks, g->n_disks + 1, sizeof *more);
 
         if (!more)
                 return -ENOMEM;
-        g->disk_serials = more;
-        if (!(more[g->n_disk_serials] = strdup(serial)))
-                return -ENOMEM;
-        g->n_disk_serials++;
-        return 0;
+        g->disks = more;
+        GuestDisk *new = &more[g->n_disks++];
+        *new = (GuestDisk){};
+        return copy(&new->serial, serial) < 0 || copy(&new->controller, controller) < 0 ? -ENOMEM : 0;
 }
 
-static const char *serial_of(const AgentDisks *d, const char *name) {
+static const AgentDisk *find_disk(const AgentDisks *d, const char *name) {
         for (size_t i = 0; name && i < d->n; i++)
                 if (str_equal(d->items[i].name, name))
-                        return d->items[i].serial;
+                        return &d->items[i];
         return NULL;
 }
 
 static int read_whole_disk(const json_t *disk, AgentDisks *d, Guest *g) {
-        const char *name = text(disk, "name"), *serial = text(json_object_get(disk, "address"), "serial");
+        const json_t *address = json_object_get(disk, "address");
+        const char *name = text(disk, "name"), *serial = text(address, "serial");
+        _cleanup_free_ char *controller = NULL;
 
         if (!name)
                 return -EPROTO;
-        if (json_is_true(json_object_get(disk, "partition")))
+        if (json_is_true(json_object_get(disk, "partition")) || json_array_size(json_object_get(disk, "dependencies")) > 0)
                 return 0;
-        int r = add_disk(d, name, serial);
-        return r < 0 || !serial ? r : add_serial(g, serial);
+        if (read_controller(address, &controller) < 0 || add_disk(d, name, serial, controller) < 0)
+                return -ENOMEM;
+        return add_guest_disk(g, serial, controller);
 }
 
-/* A partition is as its disk; what lies on several disks is of none. */
-static int read_partition(const json_t *disk, AgentDisks *d) {
+/* A partition is as its disk. What else depends on disks (md, device-mapper) holds them, mounted or not. */
+static int read_dependent(const json_t *disk, AgentDisks *d, Guest *g) {
         const json_t *below = json_object_get(disk, "dependencies");
+        const char *name = text(disk, "name");
+        size_t i;
+        json_t *one;
 
-        if (!json_is_true(json_object_get(disk, "partition")))
-                return 0;
-        return add_disk(d, text(disk, "name"), json_array_size(below) == 1 ? serial_of(d, json_string_value(json_array_get(below, 0)))
-                                                                           : NULL);
+        if (json_is_true(json_object_get(disk, "partition"))) {
+                const AgentDisk *whole = find_disk(d, json_string_value(json_array_get(below, 0)));
+                return add_disk(d, name, whole ? whole->serial : NULL, whole ? whole->controller : NULL);
+        }
+        json_array_foreach((json_t *) below, i, one)
+                if (guest_add_use(g, find_disk(d, json_string_value(one)), "held by %s", name) < 0)
+                        return -ENOMEM;
+        return 0;
 }
 
 int agent_parse_disks(const char *reply, AgentDisks *ret, Guest *g, Error **e) {
@@ -114,9 +141,13 @@ int agent_parse_disks(const char *reply, AgentDisks *ret, Guest *g, Error **e) {
         json_array_foreach(disks, i, disk)
                 if (r >= 0)
                         r = read_whole_disk(disk, &d, g);
+        /* Partitions first: what holds them comes after them only by chance. */
         json_array_foreach(disks, i, disk)
-                if (r >= 0)
-                        r = read_partition(disk, &d);
+                if (r >= 0 && json_is_true(json_object_get(disk, "partition")))
+                        r = read_dependent(disk, &d, g);
+        json_array_foreach(disks, i, disk)
+                if (r >= 0 && !json_is_true(json_object_get(disk, "partition")))
+                        r = read_dependent(disk, &d, g);
         if (r < 0)
                 return r == -EPROTO ? malformed(e, "guest-get-disks") : error_oom(e);
         *ret = d;
@@ -125,6 +156,14 @@ int agent_parse_disks(const char *reply, AgentDisks *ret, Guest *g, Error **e) {
 }
 
 /* -- file systems ------------------------------------------------------------------------------------------------------ */
+
+static int add_mount(Guest *g, const json_t *disk, const char *where, const char *name) {
+        _cleanup_free_ char *controller = NULL;
+
+        if (read_controller(disk, &controller) < 0)
+                return -ENOMEM;
+        return guest_add_use(g, &(AgentDisk){ .serial = (char *) text(disk, "serial"), .controller = controller }, "mounted at %s (%s)", where, name);
+}
 
 static int read_filesystem(const json_t *fs, Guest *g) {
         const char *where = text(fs, "mountpoint"), *name = text(fs, "name");
@@ -139,17 +178,9 @@ static int read_filesystem(const json_t *fs, Guest *g) {
             guest_add_use(g, NULL, "the btrfs mounted at %s may have more disks than its agent tells", where) < 0)
                 return -ENOMEM;
         /* Behind loop devices, network file systems and the like there is no disk of its own. */
-        json_array_foreach((json_t *) disks, i, disk) {
-                const char *serial = text(disk, "serial");
-                /* A virtio disk is the hypervisor's: it cannot be behind a controller of its own. */
-                if (!serial && str_equal(text(disk, "bus-type"), "virtio"))
-                        continue;
-                int r = guest_add_use(g, serial, serial ? "mounted at %s (%s)" :
-                                      "the file system mounted at %s (%s) is on a disk whose serial number its agent does not tell",
-                                      where, name);
-                if (r < 0)
-                        return r;
-        }
+        json_array_foreach((json_t *) disks, i, disk)
+                if (add_mount(g, disk, where, name) < 0)
+                        return -ENOMEM;
         return 0;
 }
 
@@ -167,7 +198,7 @@ int agent_parse_filesystems(const char *reply, Guest *g, Error **e) {
         return 0;
 }
 
-/* -- pools ------------------------------------------------------------------------------------------------------------- */
+/* -- pools and swap ---------------------------------------------------------------------------------------------------- */
 
 /* "  pool: tank" begins a pool, "    /dev/sda1  ONLINE  0 0 0" is one of its members (zpool-status(8)). */
 static int read_pool_line(const char *line, char *pool, size_t size, const AgentDisks *d, Guest *g) {
@@ -175,22 +206,22 @@ static int read_pool_line(const char *line, char *pool, size_t size, const Agent
 
         if (sscanf(line, "%255s %255s", first, second) < 1)
                 return 0;
+        if (str_equal(first, "swap:"))
+                return guest_add_use(g, find_disk(d, second), "swap on %s", second);
         if (str_equal(first, "pool:"))
                 (void) snprintf(pool, size, "%s", second);
         if (strncmp(first, "/dev/", 5) != 0)
                 return 0;
-        const char *serial = serial_of(d, first);
-        return guest_add_use(g, serial, serial ? "member of the imported pool %s (%s)" :
-                             "the imported pool %s has %s, a disk whose serial number its agent does not tell", pool, first);
+        return guest_add_use(g, find_disk(d, first), "member of the imported pool %s (%s)", pool, first);
 }
 
 int agent_parse_pools(const char *status, const AgentDisks *d, Guest *g, Error **e) {
-        _cleanup_free_ char *copy = strdup(status);
+        _cleanup_free_ char *copied = strdup(status);
         char pool[256] = "?", *save = NULL;
 
-        if (!copy)
+        if (!copied)
                 return error_oom(e);
-        for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        for (char *line = strtok_r(copied, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
                 if (read_pool_line(line, pool, sizeof pool, d, g) < 0)
                         return error_oom(e);
         return 0;
@@ -243,6 +274,8 @@ int agent_parse_exit(const char *reply, int *ret_status, char **ret_output, Erro
                 return malformed(e, "guest-exec-status");
         if (json_is_false(json_object_get(status, "exited")))
                 return 0;
+        if (json_is_true(json_object_get(status, "out-truncated")))
+                return error_set(e, EPROTO, "its agent does not tell all");
         const json_t *code = json_object_get(status, "exitcode");
         *ret_status = json_is_integer(code) ? (int) json_integer_value(code) : -1;
         *ret_output = base64_decode(output ? output : "");

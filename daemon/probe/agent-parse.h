@@ -11,7 +11,7 @@
 
 typedef struct AgentDisk {
         char *name;   /* device node in the guest: "/dev/sda1" */
-        char *serial; /* of the whole disk below it; NULL: not told */
+        char *serial, *controller; /* of the whole disk below it; NULL: not told */
 } AgentDisk;
 
 typedef struct AgentDisks {
@@ -25,7 +25,7 @@ void agent_disks_clear(AgentDisks *d);
 int agent_parse_disks(const char *reply, AgentDisks *ret, Guest *g, Error **e);
 /* guest-get-fsinfo: mounted file systems into g->uses. */
 int agent_parse_filesystems(const char *reply, Guest *g, Error **e);
-/* Output of `zpool status -LP`: the members of imported pools into g->uses. */
+/* Output of `zpool status -LP`, and "swap: /dev/sda2" for each swap area, into g->uses. */
 int agent_parse_pools(const char *status, const AgentDisks *d, Guest *g, Error **e);
 
 /* guest-exec: the number of the process. */
@@ -33,5 +33,5 @@ int agent_parse_pid(const char *reply, long long *ret, Error **e);
 /* guest-exec-status: 0 while the process runs, 1 when it has ended; then *ret_status (-1: by a signal) and *ret_output. */
 int agent_parse_exit(const char *reply, int *ret_status, char **ret_output, Error **e);
 
-/* g->uses gains one; serial may be NULL. 0 or -ENOMEM. */
-int guest_add_use(Guest *g, const char *serial, const char *format, ...) _printf_(3, 4);
+/* g->uses gains one; d is the disk, NULL: not known which. 0 or -ENOMEM. */
+int guest_add_use(Guest *g, const AgentDisk *d, const char *format, ...) _printf_(3, 4);

@@ -14,9 +14,10 @@
 #define EXEC_TRIES 50
 #define EXEC_PAUSE_MS 100
 
-/* An agent's own PATH may lack the directory of zpool: that must not be taken for a guest without ZFS. */
-#define ZPOOL_SCRIPT "PATH=$PATH:/sbin:/usr/sbin:/usr/local/sbin; if command -v zpool >/dev/null; then exec zpool status -LP; fi; " \
-                     "if [ -e /dev/zfs ]; then exit 3; fi; exit 127"
+/* Swap areas, then the pools. 127: the kernel has no ZFS, so there is no pool; any other failure is no answer. */
+#define ZPOOL_SCRIPT "while read a b; do case $a in /dev/*) echo swap: $a;; esac; done < /proc/swaps 2>/dev/null; " \
+                     "[ -e /dev/zfs ] || [ -d /sys/module/zfs ] || exit 127; " \
+                     "PATH=$PATH:/sbin:/usr/sbin:/usr/local/sbin; command -v zpool >/dev/null || exit 3; exec zpool status -LP"
 #define ZPOOL "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/bin/sh\",\"arg\":[\"-c\",\"" ZPOOL_SCRIPT "\"]," \
               "\"capture-output\":true}}"
 
@@ -52,9 +53,7 @@ static int ask_pools(virDomainPtr domain, const AgentDisks *d, Guest *g, Error *
                 return guest_add_use(g, NULL, "its agent does not tell whether ZFS pools are imported: %s", virGetLastErrorMessage());
         if ((r = agent_parse_pid(reply, &pid, e)) < 0 || (r = wait_for_exit(domain, pid, &status, &output, e)) < 0)
                 return r;
-        if (status == 127 || (status == 1 && !*output))
-                return 0; /* no ZFS, or its kernel module is not loaded: nothing is imported */
-        if (status != 0)
+        if (status != 0 && status != 127)
                 return guest_add_use(g, NULL, "its ZFS pools cannot be read (status %d)", status);
         return agent_parse_pools(output, d, g, e);
 }

@@ -41,8 +41,10 @@ static int read_node(BlockMap *m, int root, const char *name) {
 
         if (asprintf(&link, "/sys/class/block/%s", name) < 0)
                 return -ENOMEM;
-        if (path_resolve(root, link, &node.path) < 0)
-                return 0;
+        /* One that is left out for any other reason than being gone would be missing for every check and every hold. */
+        int r = path_resolve(root, link, &node.path);
+        if (r < 0)
+                return r == -ENOENT || r == -ENODEV ? 0 : r;
         _cleanup_close_ int dir = dir_open(root, link);
         node.name = strdup(name);
         if (attr_read(dir, "dev", &dev) >= 0)
@@ -92,6 +94,8 @@ static int walk_node(const BlockMap *m, int root, const BlockNode *node, const c
         if (asprintf(&path, "%s/holders", node->path) < 0)
                 return -ENOMEM;
         _cleanup_closedir_ DIR *d = dir_stream(root, path);
+        if (!d && errno != ENOENT)
+                return -errno;
         while (d && r >= 0 && (entry = readdir(d))) {
                 _cleanup_free_ char *longer = NULL;
                 const BlockNode *holder = entry->d_name[0] == '.' ? NULL : block_map_find(m, entry->d_name);

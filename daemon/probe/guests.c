@@ -38,8 +38,9 @@ static GuestState state_of(virDomainPtr domain) {
                 return GUEST_OTHER;
         switch (state) {
         case VIR_DOMAIN_SHUTOFF:
-        case VIR_DOMAIN_CRASHED:
                 return GUEST_SHUT_OFF;
+        case VIR_DOMAIN_CRASHED: /* with on_crash=preserve its QEMU is still there, with everything open */
+                return virDomainIsActive(domain) == 0 ? GUEST_SHUT_OFF : GUEST_OTHER;
         case VIR_DOMAIN_RUNNING:
         case VIR_DOMAIN_BLOCKED:
                 return GUEST_RUNNING;
@@ -51,32 +52,46 @@ static GuestState state_of(virDomainPtr domain) {
         }
 }
 
+/* A domain that was undefined since the list was made is gone; after any other error nobody knows what it has. */
+static int domain_error(void) {
+        return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
+}
+
 static int read_xml(virDomainPtr domain, bool live, Guest *g, Error **e) {
         _cleanup_free_ char *xml = virDomainGetXMLDesc(domain, live ? 0 : VIR_DOMAIN_XML_INACTIVE);
 
-        /* A domain that was undefined since the list was made */
-        if (!xml)
-                return -ENOENT;
-        return guest_from_xml(xml, live, g, e);
+        return xml ? guest_from_xml(xml, live, g, e) : domain_error();
 }
 
+static int read_definitions(virDomainPtr domain, Guest *g, Error **e) {
+        int persistent = virDomainIsPersistent(domain), active = virDomainIsActive(domain), r = 0;
+
+        if (persistent < 0 || active < 0)
+                return domain_error();
+        g->persistent = persistent;
+        g->state = state_of(domain);
+        int saved = virDomainHasManagedSaveImage(domain, 0);
+        g->managed_save = saved < 0 ? TRI_UNKNOWN : saved ? TRI_YES : TRI_NO;
+        if (persistent)
+                r = read_xml(domain, false, g, e);
+        return r >= 0 && active ? read_xml(domain, true, g, e) : r;
+}
+
+/* 0 also when the domain is gone. -EIO without an error: libvirt does not tell. */
 static int read_domain(Host *h, virDomainPtr domain, Error **e) {
         Guest g = { .managed_save = TRI_UNKNOWN, .agent = TRI_UNKNOWN };
-        int r = 0;
 
-        g.state = state_of(domain);
-        g.persistent = virDomainIsPersistent(domain) == 1;
-        int saved = virDomainHasManagedSaveImage(domain, 0);
-        g.managed_save = saved < 0 ? TRI_UNKNOWN : saved ? TRI_YES : TRI_NO;
-        if (g.persistent)
-                r = read_xml(domain, false, &g, e);
-        if (r >= 0 && virDomainIsActive(domain) == 1)
-                r = read_xml(domain, true, &g, e);
+        int r = read_definitions(domain, &g, e);
         if (r < 0 || !g.name) {
                 guest_clear(&g);
                 return r == -ENOENT ? 0 : r;
         }
         return add_guest(h, &g) < 0 ? error_oom(e) : 0;
+}
+
+static void not_told(Host *h) {
+        if (asprintf(&h->guests_problem, "libvirt does not tell about its guests: %s", virGetLastErrorMessage()) < 0)
+                h->guests_problem = NULL;
 }
 
 static int ask(Host *h, Error **e) {
@@ -95,17 +110,19 @@ static int ask(Host *h, Error **e) {
                 return 0;
         }
         int n = virConnectListAllDomains(connection, &domains, 0);
-        if (n < 0 && asprintf(&h->guests_problem, "libvirt does not list its guests: %s", virGetLastErrorMessage()) < 0)
-                h->guests_problem = NULL;
+        if (n < 0)
+                not_told(h);
         for (int i = 0; i < n; i++) {
                 if (r >= 0)
                         r = read_domain(h, domains[i], e);
+                if (r == -EIO && !h->guests_problem)
+                        not_told(h);
                 (void) virDomainFree(domains[i]);
         }
         free(domains);
         (void) virConnectClose(connection);
         h->guests_known = n >= 0 && r >= 0;
-        return r;
+        return r == -EIO ? 0 : r;
 }
 
 /* libvirt's calls have no deadline: a stopped libvirtd accepts a connection and never answers. */

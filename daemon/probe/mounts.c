@@ -62,6 +62,9 @@ static int add_table(MountList *l, const char *text, size_t size, const char *na
         int r = table && iter ? 0 : -ENOMEM;
         FILE *f = r == 0 && size > 0 ? fmemopen((char *) text, size, "r") : NULL;
 
+        if (r == 0 && size > 0 && !f)
+                r = -ENOMEM;
+
         if (f && mnt_table_parse_stream(table, f, name) < 0)
                 r = -EINVAL;
         while (r == 0 && f && mnt_table_next_fs(table, iter, &fs) == 0) {
@@ -161,8 +164,9 @@ static int add_configured(MountList *l, int root, const char *path, unsigned sou
         _cleanup_free_ char *text = NULL;
         char *save = NULL;
 
-        if (file_read(root, path, &text, NULL) < 0)
-                return 0;
+        int r = file_read(root, path, &text, NULL);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
                 _cleanup_free_ char *what = NULL;
                 char fields[2][1024];
@@ -171,8 +175,7 @@ static int add_configured(MountList *l, int root, const char *path, unsigned sou
                 if (asprintf(&what, "%s in %s", fields[!source], path) < 0)
                         return -ENOMEM;
                 const Mount m = { .source = fields[source], .target = what, .configured = true, .boot = true };
-                int r = mount_add(l, &m);
-                if (r < 0)
+                if ((r = mount_add(l, &m)) < 0)
                         return r;
         }
         return 0;

@@ -50,6 +50,8 @@ static void job_progress(void *userdata, unsigned step, unsigned total, const ch
         }
         j->done = step;
         j->total = total;
+        if (j->state == JOB_HUNG)
+                j->state = JOB_RUNNING; /* it goes on */
         bus_job_changed(j);
 }
 
@@ -87,7 +89,7 @@ static void job_done(void *userdata, const WorkerOutcome *o) {
         _cleanup_(job_freep) Job *j = userdata;
         LogObject about = job_log_object(j);
         Manager *m = j->manager;
-        bool changes = j->verb->changes;
+        bool changes = j->verb->changes, undo_failed = o->error && str_equal(o->error->name, "undo-failed");
 
         j->state = o->error ? JOB_FAILED : JOB_DONE;
         if (o->lost && changes)
@@ -97,7 +99,7 @@ static void job_done(void *userdata, const WorkerOutcome *o) {
         j = job_free(j);
         if (!changes)
                 return;
-        if (o->lost)
+        if (o->lost || undo_failed)
                 manager_recover(m); /* refreshes when it is done */
         else
                 manager_refresh(m);

@@ -61,8 +61,10 @@ static void worker_line(Worker *w, const char *text, size_t size) {
         }
         if (progress) {
                 /* One that changes the host may take as many steps as it needs; each has the time. */
-                if (w->verb->changes)
+                if (w->verb->changes) {
                         (void) sd_event_source_set_time_relative(w->deadline, w->verb->deadline * USEC_PER_SEC);
+                        (void) sd_event_source_set_enabled(w->deadline, SD_EVENT_ONESHOT);
+                }
                 const char *s = json_string_value(json_object_get(progress, "text"));
                 if (w->handler->progress && !w->finished)
                         w->handler->progress(

@@ -11,44 +11,50 @@
 
 #include "probe/agent-parse.h"
 
+#define SATA "\"bus-type\":\"sata\",\"pci-controller\":{\"domain\":0,\"bus\":9,\"slot\":1,\"function\":0}"
+#define VIRTIO "\"bus-type\":\"virtio\",\"pci-controller\":{\"domain\":0,\"bus\":2,\"slot\":0,\"function\":0}"
+#define UNKNOWN "\"bus-type\":\"unknown\",\"pci-controller\":{\"domain\":-1,\"bus\":-1,\"slot\":-1,\"function\":-1}"
+
 static const char disks_reply[] =
         "{\"return\":[{\"name\":\"/dev/sda1\",\"partition\":true,\"dependencies\":[\"/dev/sda\"]},"
-        "{\"name\":\"/dev/sda\",\"partition\":false,\"dependencies\":[],\"address\":{\"bus-type\":\"sata\",\"serial\":\"QEMU_A1\"}},"
-        "{\"name\":\"/dev/vda\",\"partition\":false,\"dependencies\":[],\"address\":{\"bus-type\":\"virtio\"}},"
-        "{\"name\":\"/dev/dm-0\",\"partition\":true,\"dependencies\":[\"/dev/sda\",\"/dev/vda\"]}]}";
+        "{\"name\":\"/dev/sda\",\"partition\":false,\"dependencies\":[],\"address\":{" SATA ",\"serial\":\"QEMU_A1\"}},"
+        "{\"name\":\"/dev/vda\",\"partition\":false,\"dependencies\":[],\"address\":{" VIRTIO "}},"
+        "{\"name\":\"/dev/dm-0\",\"partition\":false,\"dependencies\":[\"/dev/sda1\",\"/dev/vda\"]}]}";
 
 static const char filesystems_reply[] =
-        "{\"return\":[{\"name\":\"sda1\",\"mountpoint\":\"/mnt\",\"type\":\"ext4\",\"disk\":[{\"bus-type\":\"sata\","
+        "{\"return\":[{\"name\":\"sda1\",\"mountpoint\":\"/mnt\",\"type\":\"ext4\",\"disk\":[{" SATA ","
         "\"serial\":\"QEMU_A1\",\"dev\":\"/dev/sda1\"}]},"
-        "{\"name\":\"vda1\",\"mountpoint\":\"/\",\"type\":\"ext4\",\"disk\":[{\"bus-type\":\"virtio\"}]},"
-        "{\"name\":\"sdb\",\"mountpoint\":\"/srv\",\"type\":\"xfs\",\"disk\":[{\"bus-type\":\"sata\"}]},"
-        "{\"name\":\"sdc\",\"mountpoint\":\"/tank\",\"type\":\"btrfs\",\"disk\":[{\"bus-type\":\"sata\",\"serial\":\"C3\"}]},"
+        "{\"name\":\"vda1\",\"mountpoint\":\"/\",\"type\":\"ext4\",\"disk\":[{" VIRTIO "}]},"
+        "{\"name\":\"sdb\",\"mountpoint\":\"/srv\",\"type\":\"btrfs\",\"disk\":[{" UNKNOWN "}]},"
         "{\"name\":\"loop0\",\"mountpoint\":\"/snap\",\"type\":\"squashfs\",\"disk\":[]}]}";
 
 static const char pools_output[] =
         "  pool: tank\n state: ONLINE\nconfig:\n\n\tNAME          STATE     READ WRITE CKSUM\n\ttank          ONLINE       0     0     0\n"
         "\t  mirror-0    ONLINE       0     0     0\n\t    /dev/sda1  ONLINE       0     0     0\n\t    /dev/sdz  ONLINE       0     0     0\n"
-        "\nerrors: No known data errors\n";
+        "\nerrors: No known data errors\nswap: /dev/sda1\n";
 
-static void assert_use(const Guest *g, size_t i, const char *serial, const char *word) {
+static void assert_use(const Guest *g, size_t i, const char *serial, const char *controller, const char *word) {
         assert_true(i < g->n_uses);
-        if (serial)
-                assert_string_equal(g->uses[i].serial, serial);
-        else
-                assert_null(g->uses[i].serial);
+        assert_true(str_equal(g->uses[i].serial, serial));
+        assert_true(str_equal(g->uses[i].controller, controller));
         if (!strstr(g->uses[i].what, word))
                 fail_msg("\"%s\" does not say \"%s\"", g->uses[i].what, word);
 }
 
-static void disks_and_their_partitions_are_read(void **state) {
+static void disks_and_what_holds_them_are_read(void **state) {
         _cleanup_(agent_disks_clear) AgentDisks d = {};
         _cleanup_(guest_clear) Guest g = {};
 
         (void) state;
         assert_int_equal(agent_parse_disks(disks_reply, &d, &g, NULL), 0);
-        assert_int_equal(g.n_disk_serials, 1);
-        assert_string_equal(g.disk_serials[0], "QEMU_A1");
-        assert_int_equal(d.n, 4);
+        assert_int_equal(g.n_disks, 2);
+        assert_string_equal(g.disks[0].serial, "QEMU_A1");
+        assert_string_equal(g.disks[0].controller, "0000:09:01.0");
+        assert_null(g.disks[1].serial);
+        assert_int_equal(d.n, 3);
+        assert_int_equal(g.n_uses, 2);
+        assert_use(&g, 0, "QEMU_A1", "0000:09:01.0", "held by /dev/dm-0");
+        assert_use(&g, 1, NULL, "0000:02:00.0", "held by /dev/dm-0");
 }
 
 static void mounts_are_uses(void **state) {
@@ -57,24 +63,25 @@ static void mounts_are_uses(void **state) {
         (void) state;
         assert_int_equal(agent_parse_filesystems(filesystems_reply, &g, NULL), 0);
         assert_int_equal(g.n_uses, 4);
-        assert_use(&g, 0, "QEMU_A1", "mounted at /mnt (sda1)");
-        assert_use(&g, 1, NULL, "/srv");
-        assert_use(&g, 2, NULL, "btrfs mounted at /tank");
-        assert_use(&g, 3, "C3", "/tank");
+        assert_use(&g, 0, "QEMU_A1", "0000:09:01.0", "mounted at /mnt (sda1)");
+        assert_use(&g, 1, NULL, "0000:02:00.0", "mounted at / (vda1)");
+        assert_use(&g, 2, NULL, NULL, "btrfs mounted at /srv");
+        assert_use(&g, 3, NULL, NULL, "mounted at /srv");
 }
 
-static void members_of_pools_are_uses(void **state) {
+static void members_of_pools_and_swap_are_uses(void **state) {
         _cleanup_(agent_disks_clear) AgentDisks d = {};
         _cleanup_(guest_clear) Guest g = {};
 
         (void) state;
         assert_int_equal(agent_parse_disks(disks_reply, &d, &g, NULL), 0);
         assert_int_equal(agent_parse_pools(pools_output, &d, &g, NULL), 0);
-        assert_int_equal(g.n_uses, 2);
-        assert_use(&g, 0, "QEMU_A1", "pool tank (/dev/sda1)");
-        assert_use(&g, 1, NULL, "/dev/sdz");
+        assert_int_equal(g.n_uses, 5);
+        assert_use(&g, 2, "QEMU_A1", "0000:09:01.0", "pool tank (/dev/sda1)");
+        assert_use(&g, 3, NULL, NULL, "/dev/sdz");
+        assert_use(&g, 4, "QEMU_A1", "0000:09:01.0", "swap on /dev/sda1");
         assert_int_equal(agent_parse_pools("no pools available\n", &d, &g, NULL), 0);
-        assert_int_equal(g.n_uses, 2);
+        assert_int_equal(g.n_uses, 5);
 }
 
 static void processes_end(void **state) {
@@ -94,6 +101,9 @@ static void processes_end(void **state) {
         assert_int_equal(agent_parse_exit("{\"return\":{\"exited\":true,\"signal\":9}}", &status, &output, NULL), 1);
         assert_int_equal(status, -1);
         assert_string_equal(output, "");
+        free(TAKE_PTR(output));
+        assert_int_equal(agent_parse_exit("{\"return\":{\"exited\":true,\"exitcode\":0,\"out-truncated\":true}}", &status, &output,
+                                          NULL), -EPROTO);
 }
 
 static void malformed_answers_are_errors(void **state) {
@@ -122,8 +132,8 @@ static void malformed_answers_are_errors(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(disks_and_their_partitions_are_read), cmocka_unit_test(mounts_are_uses),
-                cmocka_unit_test(members_of_pools_are_uses),           cmocka_unit_test(processes_end),
+                cmocka_unit_test(disks_and_what_holds_them_are_read), cmocka_unit_test(mounts_are_uses),
+                cmocka_unit_test(members_of_pools_and_swap_are_uses), cmocka_unit_test(processes_end),
                 cmocka_unit_test(malformed_answers_are_errors),
         };
 

@@ -434,21 +434,25 @@ static void what_is_not_assigned_is_not_released(void **state) {
         assert_refused(h, &q, "several-guests", "other");
 }
 
+/* Where hba is in the guest "nas", and where another controller is. */
+#define OURS "0000:09:01.0"
+#define OTHERS "0000:02:00.0"
+
 /* The agent of "nas", which runs with hba, lists both disks and tells of one more use. */
-static Host *running_machine(const char *serial, const char *what) {
+static Host *running_machine(const char *serial, const char *controller, const char *what) {
         Host *h = assigned_machine(&hba, 1);
         Guest *g = machine_guest(h, "nas");
 
         g->state = GUEST_RUNNING;
         machine_plug(h, "nas", &hba, "ua-passthru-x");
         g->agent = TRI_YES;
-        g->disk_serials = calloc(2, sizeof *g->disk_serials);
-        g->n_disk_serials = 2;
-        g->disk_serials[0] = strdup("QEMU_HARDDISK_SERIAL-A");
-        g->disk_serials[1] = strdup("SERIAL-B");
+        g->disks = calloc(2, sizeof *g->disks);
+        g->n_disks = 2;
+        g->disks[0] = (GuestDisk){ strdup("QEMU_HARDDISK_SERIAL-A"), strdup(OURS) };
+        g->disks[1] = (GuestDisk){ strdup("SERIAL-B"), strdup(OURS) };
         if (what) {
                 g->uses = calloc(1, sizeof *g->uses);
-                g->uses[0] = (GuestUse){ .serial = serial ? strdup(serial) : NULL, .what = strdup(what) };
+                g->uses[0] = (GuestUse){ serial ? strdup(serial) : NULL, controller ? strdup(controller) : NULL, strdup(what) };
                 g->n_uses = 1;
         }
         return h;
@@ -470,7 +474,7 @@ static void a_running_guest_gets_it_plugged_in(void **state) {
 }
 
 static void a_running_guest_is_asked_for_it(void **state) {
-        _cleanup_(host_freep) Host *h = running_machine("SERIAL-C", "mounted at / (vda1)");
+        _cleanup_(host_freep) Host *h = running_machine("SERIAL-C", OTHERS, "mounted at / (vda1)");
 
         (void) state;
         _cleanup_(plan_freep) Plan *p = plan_for(h, PLAN_RELEASE, NULL, &hba, 1);
@@ -484,16 +488,18 @@ static void a_running_guest_is_asked_for_it(void **state) {
 
 static void what_a_guest_uses_is_not_unplugged(void **state) {
         static const struct {
-                const char *serial, *what, *name;
+                const char *serial, *controller, *what, *name;
         } cases[] = {
-                { "SERIAL-A", "mounted at /mnt/tank (sda1)", "used-by-guest" },
-                { "QEMU_HARDDISK_SERIAL-B", "member of the imported pool tank (/dev/sdb1)", "used-by-guest" },
-                { NULL, "a disk without a serial number", "unplug-unknown" },
+                { "SERIAL-A", OURS, "mounted at /mnt/tank (sda1)", "used-by-guest" },
+                { "QEMU_HARDDISK_SERIAL-B", NULL, "member of the imported pool tank (/dev/sdb1)", "used-by-guest" },
+                { "ADDED-LATER", OURS, "mounted at /mnt/new (sdc1)", "used-by-guest" },
+                { NULL, NULL, "a disk that is not told", "unplug-unknown" },
+                { "SERIAL-C", NULL, "a controller that is not told", "unplug-unknown" },
         };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                _cleanup_(host_freep) Host *h = running_machine(cases[i].serial, cases[i].what);
+                _cleanup_(host_freep) Host *h = running_machine(cases[i].serial, cases[i].controller, cases[i].what);
                 _cleanup_(plan_freep) Plan *forced = NULL;
                 PlanRequest q = request(PLAN_RELEASE, NULL, &hba, 1);
                 assert_refused(h, &q, cases[i].name, cases[i].what);
@@ -504,7 +510,7 @@ static void what_a_guest_uses_is_not_unplugged(void **state) {
 }
 
 static void without_the_agents_word_nothing_is_unplugged(void **state) {
-        _cleanup_(host_freep) Host *h = running_machine(NULL, NULL);
+        _cleanup_(host_freep) Host *h = running_machine(NULL, NULL, NULL);
         Guest *g = machine_guest(h, "nas");
 
         (void) state;
@@ -515,16 +521,22 @@ static void without_the_agents_word_nothing_is_unplugged(void **state) {
         assert_release_refused(h, "unplug-unknown", "nas");
         g->agent = TRI_YES;
         /* A disk that it does not list would not be recognised in use either. */
-        free(g->disk_serials[1]);
-        g->disk_serials[1] = strdup("XSERIAL-B");
+        free(g->disks[1].serial);
+        g->disks[1].serial = strdup("XSERIAL-B");
         assert_release_refused(h, "unplug-unknown", "does not list disk SERIAL-B");
+        memmove(g->disks[1].serial, "SERIAL-B", sizeof "SERIAL-B");
+        for (size_t i = 0; i < g->n_disks; i++) {
+                free(g->disks[i].controller);
+                g->disks[i].controller = NULL;
+        }
+        assert_release_refused(h, "unplug-unknown", "behind which controller");
         h->assigned[0].n_disk_serials = 0;
         assert_release_refused(h, "unplug-unknown", "no serial numbers");
         h->assigned[0].n_disk_serials = 2;
 }
 
 static void guests_that_cannot_give_it_back_keep_it(void **state) {
-        _cleanup_(host_freep) Host *h = running_machine(NULL, NULL);
+        _cleanup_(host_freep) Host *h = running_machine(NULL, NULL, NULL);
         Guest *g = machine_guest(h, "nas");
 
         (void) state;
@@ -614,7 +626,7 @@ static void release_needs_to_know_the_guests(void **state) {
 
         (void) state;
         h->guests_known = false;
-        _cleanup_(plan_freep) Plan *p = plan_for(h, PLAN_RELEASE, NULL, &hba, 1); /* no libvirt at all */
+        assert_release_refused(h, "no-libvirt", "libvirt is not there");
         h->guests_problem = strdup("it does not answer");
         assert_release_refused(h, "no-libvirt", "does not answer");
 }
