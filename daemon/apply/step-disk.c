@@ -80,9 +80,10 @@ static const Disk *disk_find(const Host *h, const Step *s) {
         return found;
 }
 
-static Hold *hold_find(const StepContext *c, const PciAddress *controller, const char *name) {
+/* By the name alone: a disk that several controllers reach is held once. */
+static Hold *hold_find(const StepContext *c, const char *name) {
         for (size_t i = 0; i < c->n_holds; i++)
-                if (pci_address_equal(&c->holds[i].controller, controller) && str_equal(c->holds[i].name, name))
+                if (str_equal(c->holds[i].name, name))
                         return &c->holds[i];
         return NULL;
 }
@@ -136,7 +137,7 @@ static int open_exclusively(const StepContext *c, const Disk *d, int *ret, Error
 static int hold_disk(StepContext *c, const Disk *d, Error **e) {
         _cleanup_close_ int fd = -1;
 
-        if (hold_find(c, &d->controller, d->name))
+        if (hold_find(c, d->name))
                 return 0;
         int r = open_exclusively(c, d, &fd, e);
         if (r < 0 || (r = check_node(c, fd, d->name, e)) < 0)
@@ -212,7 +213,7 @@ int step_flush(StepContext *c, const Step *s, Error **e) {
         int r = disk_of_step(c, s, &h, &d, e);
         if (r < 0)
                 return r;
-        const Hold *hold = hold_find(c, &d->controller, d->name);
+        const Hold *hold = hold_find(c, d->name);
         if (!hold)
                 return error_set(e, EINVAL, "disk %s is to be flushed but is not held", d->name);
         return flush_disk(c, hold, e);
@@ -226,7 +227,7 @@ int disks_secure(StepContext *c, const PciAddress *controller, Error **e) {
                 return r;
         for (size_t i = 0; i < h->n_disks; i++) {
                 const Disk *d = &h->disks[i];
-                if (!pci_address_equal(&d->controller, controller) || hold_find(c, controller, d->name))
+                if (!pci_address_equal(&d->controller, controller) || hold_find(c, d->name))
                         continue;
                 if (!c->undoing)
                         return error_set_full(e, ESTALE, "refused", "Plan again.",

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "base/text.h"
+
 Error *error_free(Error *e) {
         if (!e)
                 return NULL;
@@ -29,6 +31,7 @@ _printf_(5, 0) static int error_setv(Error **e, int code, const char *name, cons
                         n->remedy = remedy ? strdup(remedy) : NULL;
                         if (vasprintf(&n->message, format, ap) < 0)
                                 n->message = NULL;
+                        text_clean(n->message);
                         *e = n;
                 }
         }

@@ -9,7 +9,7 @@
 extern const Check check_iommu_enabled, check_vfio_available, check_no_iommu_mode, check_reserved_region; /* iommu.c */
 extern const Check check_group_isolated, check_group_platform;                                           /* group.c */
 extern const Check check_sr_iov;                                                                         /* device.c */
-extern const Check check_host_disk_use, check_host_boot_path;                                            /* host-use.c */
+extern const Check check_host_disk_use, check_host_boot_path, check_disk_shared_path;                    /* host-use.c */
 extern const Check check_guest_conflict;                                                                 /* guest.c */
 
 /* A finding of check c about function f (NULL: about the host). */

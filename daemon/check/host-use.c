@@ -53,12 +53,16 @@ static int add_disk_use(const Check *c, const PciFunction *f, const Disk *d, Fin
 
 static int run_host_disk_use(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         size_t before = l->n, disks = 0;
+        const Disk *unopened = NULL;
+        char name[256];
 
         (void) q;
         for (size_t i = 0; i < h->n_disks; i++) {
                 if (!pci_address_equal(&h->disks[i].controller, &f->address))
                         continue;
                 disks++;
+                if (h->exclusive_tried && h->disks[i].exclusive == TRI_UNKNOWN)
+                        unopened = &h->disks[i];
                 int r = add_disk_use(c, f, &h->disks[i], l);
                 if (r < 0)
                         return r;
@@ -67,6 +71,9 @@ static int run_host_disk_use(const Check *c, const Host *h, const CheckRequest *
                 return 0;
         if (!h->uses_known)
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "mounts and swap areas could not be read"));
+        if (unopened)
+                return check_result(check_add(c, f, l, VERDICT_SKIP, "disk %s could not be opened to see whether it is in use",
+                                              name_of(unopened, name, sizeof name)));
         return check_result(check_add(c, f, l, VERDICT_PASS, "the host uses none of the %zu disks", disks));
 }
 
@@ -107,4 +114,43 @@ static int run_host_boot_path(const Check *c, const Host *h, const CheckRequest 
 const Check check_host_boot_path = {
         .id = "host-boot-path", .kind = CHECK_HARD, .scope = CHECK_SCOPE_CONTROLLER,
         .summary = "the host boots and runs without the controller", .run = run_host_boot_path,
+};
+
+/* -- disk-shared-path ---------------------------------------------------------------------------------------------------- */
+
+/* The same disk: one NVMe subsystem behind two controllers, or one dual-ported disk behind two HBAs. */
+static bool same_disk(const Disk *a, const Disk *b) {
+        return str_equal(a->name, b->name) || (a->wwn && str_equal(a->wwn, b->wwn));
+}
+
+static const Disk *other_path(const Host *h, const CheckRequest *q, const PciFunction *f, const Disk *d) {
+        for (size_t i = 0; i < h->n_disks; i++) {
+                const Disk *o = &h->disks[i];
+                if (!pci_address_equal(&o->controller, &f->address) && !request_has(q, &o->controller) && same_disk(o, d))
+                        return o;
+        }
+        return NULL;
+}
+
+static int run_disk_shared_path(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
+        char name[256];
+
+        for (size_t i = 0; i < h->n_disks; i++) {
+                const Disk *d = &h->disks[i];
+                const Disk *o = pci_address_equal(&d->controller, &f->address) ? other_path(h, q, f, d) : NULL;
+                if (!o)
+                        continue;
+                Finding *fail = check_add(c, f, l, VERDICT_FAIL, "disk %s behind %s is also reached through %s, which the host keeps",
+                                          name_of(d, name, sizeof name), PCI_ADDRESS_STR(&f->address), PCI_ADDRESS_STR(&o->controller));
+                (void) finding_evidence(fail, "%s behind %s and %s behind %s are one disk: %s", d->name, PCI_ADDRESS_STR(&f->address),
+                                        o->name, PCI_ADDRESS_STR(&o->controller), d->wwn ? d->wwn : d->name);
+                (void) finding_remedy(fail, "Assign both controllers together, or take the other cable or path away.");
+                return check_result(fail);
+        }
+        return check_result(check_add(c, f, l, VERDICT_PASS, "no disk is reached by a controller that the host keeps"));
+}
+
+const Check check_disk_shared_path = {
+        .id = "disk-shared-path", .kind = CHECK_HARD, .scope = CHECK_SCOPE_CONTROLLER,
+        .summary = "no disk is reached by a controller that the host keeps", .run = run_disk_shared_path,
 };

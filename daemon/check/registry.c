@@ -9,6 +9,7 @@ const Check *const checks[] = {
         &check_no_iommu_mode,
         &check_host_boot_path,
         &check_host_disk_use,
+        &check_disk_shared_path,
         &check_guest_conflict,
         &check_group_isolated,
         &check_group_platform,

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "base/text.h"
+
 static const char *const check_kind_table[_CHECK_KIND_MAX] = {
         [CHECK_HARD] = "hard",
         [CHECK_IMPOSSIBLE] = "impossible",
@@ -62,6 +64,7 @@ Finding *finding_add(FindingList *l, const char *check, CheckKind kind, Verdict 
         va_end(ap);
         if (r < 0)
                 return NULL;
+        text_clean(f.message);
         if (subject && !(f.subject = strdup(subject))) {
                 free(f.message);
                 return NULL;
@@ -85,6 +88,7 @@ int finding_evidence(Finding *f, const char *format, ...) {
         va_end(ap);
         if (r < 0)
                 return -ENOMEM;
+        text_clean(line);
         f->evidence[f->n_evidence++] = line;
         return 0;
 }

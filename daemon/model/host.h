@@ -98,7 +98,7 @@ typedef struct Disk {
         char *name;             /* kernel name: sda, nvme0n1 */
         char *serial, *wwn, *model; /* NULL unknown */
         uint64_t size;          /* bytes */
-        PciAddress controller;  /* nearest PCI function above it */
+        PciAddress controller;  /* nearest PCI function above it; a multipath NVMe disk is listed once for each */
         Tri exclusive;          /* TRI_YES: open(O_EXCL) succeeded; TRI_NO: EBUSY; unknown: not tried or other error */
         DiskUse *uses;
         size_t n_uses;
@@ -182,6 +182,7 @@ typedef struct Host {
         bool guests_known;      /* libvirt (or a recording) answered; false: guests are not known */
         char *guests_problem;   /* why not, for people; NULL when known or simply no libvirt there */
         bool uses_known;        /* mounts, swaps and holders could be read */
+        bool exclusive_tried;   /* each disk was tried to be opened exclusively */
         char *architecture;     /* uname -m; NULL unknown */
         char *command_line;     /* /proc/cmdline; NULL unknown */
         char *boot_id;          /* NULL unknown */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "base/text.h"
+
 void agent_disks_clear(AgentDisks *d) {
         for (size_t i = 0; i < d->n; i++) {
                 free(d->items[i].name);
@@ -50,6 +52,7 @@ int guest_add_use(Guest *g, const AgentDisk *d, const char *format, ...) {
         va_end(ap);
         if (r < 0)
                 return -ENOMEM;
+        text_clean(u->what);
         g->n_uses++; /* what is not copied now counts as not told */
         return d && (copy(&u->serial, d->serial) < 0 || copy(&u->controller, d->controller) < 0) ? -ENOMEM : 0;
 }

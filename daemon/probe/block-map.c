@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 /* Deeper stacks than this are a loop in a bad recording. */
 #define DEPTH_MAX 16
@@ -126,6 +127,7 @@ int disk_add_use(Disk *d, DiskUseKind kind, bool boot, const char *format, ...) 
         va_end(ap);
         if (r < 0)
                 return -ENOMEM;
+        text_clean(chain);
         for (size_t i = 0; i < d->n_uses; i++)
                 if (d->uses[i].kind == kind && str_equal(d->uses[i].chain, chain)) {
                         d->uses[i].boot |= boot;
@@ -137,4 +139,40 @@ int disk_add_use(Disk *d, DiskUseKind kind, bool boot, const char *format, ...) 
         d->uses = more;
         more[d->n_uses++] = (DiskUse){ .kind = kind, .boot = boot, .chain = TAKE_PTR(chain) };
         return 0;
+}
+
+/* -- users by path ----------------------------------------------------------------------------------------------------- */
+
+typedef struct User {
+        Disk *disk;
+        const char *device; /* kernel name */
+        DiskUseKind kind;
+        const char *name;
+} User;
+
+static int visit_user(void *userdata, const BlockNode *node, const char *chain, bool held) {
+        const User *u = userdata;
+
+        (void) held;
+        return str_equal(node->name, u->device) ? disk_add_use(u->disk, u->kind, false, "%s → %s", chain, u->name) : 0;
+}
+
+int block_add_user(Host *h, int root, const BlockMap *m, const char *source, DiskUseKind kind, const char *name) {
+        _cleanup_free_ char *resolved = NULL;
+        int r = 0;
+
+        /* A recording has no nodes; then the name counts. */
+        if (path_resolve(root, source, &resolved) < 0 && !(resolved = strdup(source)))
+                return -ENOMEM;
+        if (strncmp(resolved, "/dev/", 5) != 0)
+                return 0;
+        /* /dev/cciss/c0d0 is cciss!c0d0 */
+        for (char *p = resolved + 5; *p; p++)
+                if (*p == '/')
+                        *p = '!';
+        for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
+                User u = { &h->disks[i], resolved + 5, kind, name };
+                r = block_walk(m, root, h->disks[i].name, visit_user, &u);
+        }
+        return r;
 }

@@ -27,3 +27,6 @@ int block_walk(const BlockMap *m, int root, const char *disk, BlockVisitor visit
 
 /* Adds a use unless the same chain is there already; one that bears on the boot wins. */
 int disk_add_use(Disk *d, DiskUseKind kind, bool boot, const char *format, ...) _printf_(4, 5);
+/* Adds `name` as a user of the block device at the path `source` ("/dev/disk/by-id/..."), to each disk below it. Nothing when
+ * it is no block device of this host. */
+int block_add_user(Host *h, int root, const BlockMap *m, const char *source, DiskUseKind kind, const char *name);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "probe/block-map.h"
 #include "probe/probe.h"
 
@@ -21,27 +22,6 @@ static bool controller_of_path(const char *path, PciAddress *ret) {
         return found;
 }
 
-/* The head of a multipath NVMe subsystem is a virtual device; its paths name the controllers (drivers/nvme/host/multipath.c).
- * One controller is found here: any of them. */
-static bool controller_of_head(int root, const char *path, PciAddress *ret) {
-        _cleanup_free_ char *subsystem = NULL;
-        const struct dirent *entry;
-        const char *slash = strrchr(path, '/');
-
-        if (!slash || !strstr(path, "/nvme-subsystem/"))
-                return false;
-        subsystem = strndup(path, (size_t) (slash - path));
-        _cleanup_closedir_ DIR *d = subsystem ? dir_stream(root, subsystem) : NULL;
-        while (d && (entry = readdir(d))) {
-                _cleanup_free_ char *link = NULL, *resolved = NULL;
-                if (strncmp(entry->d_name, "nvme", 4) != 0 || asprintf(&link, "/sys/class/nvme/%s", entry->d_name) < 0)
-                        continue;
-                if (path_resolve(root, link, &resolved) >= 0 && controller_of_path(resolved, ret))
-                        return true;
-        }
-        return false;
-}
-
 static void trimmed(char **ret, const char *s) {
         size_t n;
 
@@ -52,7 +32,7 @@ static void trimmed(char **ret, const char *s) {
         while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t'))
                 n--;
         if (n > 0)
-                *ret = strndup(s, n);
+                text_clean(*ret = strndup(s, n));
 }
 
 static void read_attr(int root, const BlockNode *node, const char *name, char **ret) {
@@ -114,8 +94,14 @@ static Tri open_exclusively(const char *name) {
 
         if (asprintf(&path, "/dev/%s", name) < 0)
                 return TRI_UNKNOWN;
+        /* cciss!c0d0 is /dev/cciss/c0d0 */
+        for (char *p = path; *p; p++)
+                if (*p == '!')
+                        *p = '/';
         _cleanup_close_ int fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
-        return fd >= 0 ? TRI_YES : errno == EBUSY ? TRI_NO : TRI_UNKNOWN;
+        if (fd >= 0 || errno == ENOMEDIUM)
+                return TRI_YES;
+        return errno == EBUSY ? TRI_NO : TRI_UNKNOWN;
 }
 
 static int add_disk(Host *h, int root, const BlockMap *m, const BlockNode *node, const PciAddress *controller, bool exclusive) {
@@ -142,16 +128,44 @@ static int add_disk(Host *h, int root, const BlockMap *m, const BlockNode *node,
         return 0;
 }
 
+/* The head of a multipath NVMe subsystem is a virtual device; its paths name the controllers (drivers/nvme/host/multipath.c).
+ * It is a disk of each of them. */
+static int add_head(Host *h, int root, const BlockMap *m, const BlockNode *node, bool exclusive) {
+        const char *slash = strrchr(node->path, '/');
+        const struct dirent *entry;
+        int r = 0;
+
+        if (!slash || !strstr(node->path, "/nvme-subsystem/"))
+                return 0;
+        _cleanup_free_ char *subsystem = strndup(node->path, (size_t) (slash - node->path));
+        _cleanup_closedir_ DIR *d = subsystem ? dir_stream(root, subsystem) : NULL;
+        if (!d)
+                return subsystem ? -errno : -ENOMEM;
+        while (r >= 0 && (entry = readdir(d))) {
+                _cleanup_free_ char *link = NULL, *resolved = NULL;
+                PciAddress controller;
+                if (strncmp(entry->d_name, "nvme", 4) != 0)
+                        continue;
+                if (asprintf(&link, "/sys/class/nvme/%s", entry->d_name) < 0)
+                        return -ENOMEM;
+                /* Namespaces have such names too; a controller over a network has no PCI function. */
+                if (path_resolve(root, link, &resolved) >= 0 && controller_of_path(resolved, &controller))
+                        r = add_disk(h, root, m, node, &controller, exclusive);
+        }
+        return r;
+}
+
 static int read_disks(Host *h, int root, const BlockMap *m, bool exclusive) {
         for (size_t i = 0; i < m->n; i++) {
                 const BlockNode *node = &m->nodes[i];
                 PciAddress controller;
-                if (node->whole || (!controller_of_path(node->path, &controller) && !controller_of_head(root, node->path, &controller)))
+                if (node->whole)
                         continue;
                 /* nvme0c0n1 is one path of a multipath head, without a node of its own */
                 if (node->major == 0 && node->minor == 0 && strncmp(node->name, "nvme", 4) == 0 && strchr(node->name + 4, 'c'))
                         continue;
-                int r = add_disk(h, root, m, node, &controller, exclusive);
+                int r = controller_of_path(node->path, &controller) ? add_disk(h, root, m, node, &controller, exclusive)
+                                                                    : add_head(h, root, m, node, exclusive);
                 if (r < 0)
                         return r;
         }
@@ -161,6 +175,7 @@ static int read_disks(Host *h, int root, const BlockMap *m, bool exclusive) {
 int probe_block(Host *h, int root, bool live, bool exclusive, Error **e) {
         _cleanup_(block_map_clear) BlockMap m = {};
 
+        h->exclusive_tried = live && exclusive;
         int r = block_map_read(root, &m);
         if (r >= 0)
                 r = read_disks(h, root, &m, live && exclusive);

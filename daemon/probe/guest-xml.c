@@ -110,8 +110,15 @@ static int add_source(Guest *g, char *source) {
         return 0;
 }
 
-static int read_disk(xmlNodePtr n, Guest *g) {
+static int read_disk(xmlNodePtr n, bool live, Guest *g) {
         xmlNodePtr source = child(n, "source");
+        PciAddress a;
+
+        /* QEMU's own NVMe driver takes the whole controller, as a host device would. */
+        if (property_is(n, "type", "nvme"))
+                return read_address(child(source, "address"), &a) < 0
+                               ? -EINVAL
+                               : add_device(g, &a, NULL, property_is(source, "managed", "yes"), live);
         char *path = property(source, "dev");
 
         if (!path)
@@ -128,7 +135,7 @@ static int read_devices(xmlNodePtr devices, bool live, Guest *g) {
                 if (xmlStrEqual(n->name, BAD_CAST "hostdev"))
                         r = read_hostdev(n, live, g);
                 else if (xmlStrEqual(n->name, BAD_CAST "disk"))
-                        r = read_disk(n, g);
+                        r = read_disk(n, live, g);
         }
         return r;
 }

@@ -218,34 +218,6 @@ static int read_files(Host *h, int root, Error **e) {
 
 /* -- which disks are guests' ------------------------------------------------------------------------------------------ */
 
-typedef struct Matching {
-        Disk *disk;
-        const Guest *guest;
-        const char *device; /* kernel name of the source */
-} Matching;
-
-static int visit(void *userdata, const BlockNode *node, const char *chain, bool held) {
-        const Matching *m = userdata;
-
-        (void) held;
-        if (!str_equal(node->name, m->device))
-                return 0;
-        return disk_add_use(m->disk, DISK_USE_GUEST, false, "%s → disk of guest %s", chain, m->guest->name);
-}
-
-static int match_source(Host *h, int root, const BlockMap *map, const Guest *g, const char *source) {
-        _cleanup_free_ char *resolved = NULL;
-        int r = 0;
-
-        if (path_resolve(root, source, &resolved) < 0 || strncmp(resolved, "/dev/", 5) != 0)
-                return 0;
-        for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
-                Matching m = { &h->disks[i], g, resolved + 5 };
-                r = block_walk(map, root, h->disks[i].name, visit, &m);
-        }
-        return r;
-}
-
 /* Files say which guests a recorded machine had. Of a live machine they are no proof: libvirt knows more, such as guests
  * without a file. */
 static int read_guests(Host *h, int root, ProbeFlags flags, Error **e) {
@@ -263,6 +235,14 @@ static int read_guests(Host *h, int root, ProbeFlags flags, Error **e) {
         return h->guests_known ? read_files(h, root, e) : 0;
 }
 
+static int add_disk_of(Host *h, int root, const BlockMap *map, const Guest *g, const char *source) {
+        _cleanup_free_ char *user = NULL;
+
+        if (asprintf(&user, "disk of guest %s", g->name) < 0)
+                return -ENOMEM;
+        return block_add_user(h, root, map, source, DISK_USE_GUEST, user);
+}
+
 int probe_guests(Host *h, int root, ProbeFlags flags, Error **e) {
         _cleanup_(block_map_clear) BlockMap map = {};
 
@@ -272,6 +252,6 @@ int probe_guests(Host *h, int root, ProbeFlags flags, Error **e) {
         r = block_map_read(root, &map);
         for (size_t i = 0; r >= 0 && i < h->n_guests; i++)
                 for (size_t j = 0; r >= 0 && j < h->guests[i].n_disk_sources; j++)
-                        r = match_source(h, root, &map, &h->guests[i], h->guests[i].disk_sources[j]);
+                        r = add_disk_of(h, root, &map, &h->guests[i], h->guests[i].disk_sources[j]);
         return r < 0 ? error_set(e, -r, "the guests' disks cannot be matched: %s", strerror(-r)) : 0;
 }

@@ -30,7 +30,8 @@ int probe_host(int root, ProbeFlags flags, Host **ret, Error **e) {
         if ((r = probe_pci(h, root, flags, e)) < 0 || (r = probe_iommu(h, root, e)) < 0 ||
             (r = probe_system(h, root, live, e)) < 0 ||
             (r = probe_block(h, root, live, live && flags & PROBE_EXCLUSIVE, e)) < 0 ||
-            (r = probe_mounts(h, root, live, e)) < 0 || (r = probe_guests(h, root, flags, e)) < 0 ||
+            (r = probe_mounts(h, root, live, e)) < 0 || (r = probe_exports(h, root, e)) < 0 ||
+             (r = probe_guests(h, root, flags, e)) < 0 ||
             (r = probe_assigned(h, root, e)) < 0)
                 return r;
         if ((r = explain_exclusive(h)) < 0)

@@ -29,6 +29,7 @@ void probe_pci_locked(Host *h, int root, const PciAddress *a);      /* what a gl
 int probe_iommu(Host *h, int root, Error **e);                       /* groups, reserved regions, units, firmware tables */
 int probe_system(Host *h, int root, bool live, Error **e);           /* command line, modules, parameters, architecture, boot id */
 int probe_block(Host *h, int root, bool live, bool exclusive, Error **e); /* disks, sizes, serials, holders */
+int probe_exports(Host *h, int root, Error **e);                     /* loop devices, NVMe and SCSI targets */
 int probe_mounts(Host *h, int root, bool live, Error **e);           /* mounts of every namespace, swap, fstab, crypttab, resume= */
 int probe_guests(Host *h, int root, ProbeFlags flags, Error **e);    /* domains, their host devices and disks */
 int probe_groups_open(Host *h, int root, Error **e);                 /* VFIO groups that a process has open */

@@ -72,6 +72,32 @@ static void opened(Host *h) {
         add_use(h, DISK_USE_EXCLUSIVE, false, "sdb → opened exclusively");
 }
 
+/* The last disk becomes another path to one of hba's. */
+static void second_path(Host *h, const char *name, const char *wwn) {
+        Disk *other = &h->disks[h->n_disks - 1];
+
+        assert_false(pci_address_equal(&other->controller, &hba));
+        for (size_t i = 0; i < h->n_disks; i++)
+                if (pci_address_equal(&h->disks[i].controller, &hba)) {
+                        h->disks[i].wwn = strdup("naa.6000");
+                        break;
+                }
+        free(other->wwn);
+        other->wwn = wwn ? strdup(wwn) : NULL;
+        if (name) {
+                free(other->name);
+                other->name = strdup(name);
+        }
+}
+
+static void dual_ported(Host *h) {
+        second_path(h, NULL, "naa.6000");
+}
+
+static void multipath(Host *h) {
+        second_path(h, "sda", NULL);
+}
+
 static void give(Host *h, const char *guest, bool managed) {
         Guest *g = machine_guest(h, guest);
 
@@ -153,6 +179,8 @@ static const struct {
         { "host-disk-use", mounted, "sdb → /srv" },
         { "host-disk-use", held, "sdb → md0" },
         { "host-disk-use", opened, "opened exclusively" },
+        { "disk-shared-path", dual_ported, "0000:05:02.0" },
+        { "disk-shared-path", multipath, "0000:05:02.0" },
         { "guest-conflict", others, "guest other" },
         { "guest-conflict", managed_by_itself, "managed='yes'" },
         { "group-isolated", shared_with_network, "e1000e" },

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 typedef struct Scratch {
         char path[64];
@@ -117,8 +118,26 @@ static void refuses_endless_files(void **state) {
         assert_int_equal(file_read(AT_FDCWD, "/dev/zero", &value, NULL), -E2BIG);
 }
 
+static void text_is_cleaned(void **state) {
+        static const char *const cases[][2] = {
+                { "sda → /srv", "sda → /srv" }, { "a\nb\tc\033[31m", "a?b?c?[31m" },   { "\xff\xc0\x80", "???" },
+                { "x\xe2\x86", "x??" },         { "\xed\xa0\x80", "???" },             { "\xc2\x9b", "??" },
+                { "", "" },                     { "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                char text[32];
+                (void) snprintf(text, sizeof text, "%s", cases[i][0]);
+                text_clean(text);
+                assert_string_equal(text, cases[i][1]);
+        }
+        text_clean(NULL);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(text_is_cleaned),
                 cmocka_unit_test_setup_teardown(reads_attributes_without_their_newline, scratch_make, scratch_remove),
                 cmocka_unit_test_setup_teardown(stays_inside_the_root, scratch_make, scratch_remove),
                 cmocka_unit_test_setup_teardown(replaces_a_file_whole_or_not_at_all, scratch_make, scratch_remove),

@@ -126,6 +126,22 @@ static void uses_are_found_through_partitions(void **state) {
         assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → secret in /etc/crypttab", true));
 }
 
+static void users_that_claim_nothing_are_found(void **state) {
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        tree_put_link(m, "sys/class/block/sda1", "../../../" DEVICE "/ata1/host0/target0:0:0/0:0:0:0/block/sda/sda1");
+        tree_put(m, "sys/devices/virtual/block/loop0/loop/backing_file", "/dev/sda1\n");
+        tree_put_link(m, "sys/class/block/loop0", "../../devices/virtual/block/loop0");
+        tree_put(m, "sys/kernel/config/nvmet/subsystems/nqn/namespaces/1/device_path", "/dev/sda\n");
+        tree_put(m, "sys/kernel/config/nvmet/subsystems/nqn/namespaces/1/enable", "1\n");
+        tree_put(m, "sys/kernel/config/target/core/fileio_0/disk/udev_path", "/dev/sda");
+        _cleanup_(host_freep) Host *h = read_host(m);
+        assert_true(has_use(h, DISK_USE_HOLDER, "sda1 → loop0", false));
+        assert_true(has_use(h, DISK_USE_HOLDER, "sda → NVMe target", false));
+        assert_true(has_use(h, DISK_USE_HOLDER, "sda → SCSI target", false));
+}
+
 static void without_mountinfo_the_uses_are_not_known(void **state) {
         Tree *m = *state;
 
@@ -142,8 +158,12 @@ static void guests_come_from_their_files(void **state) {
                  "<domain type='kvm'><name>nas</name><uuid>11111111-2222-3333-4444-555555555555</uuid><devices>"
                  "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
                  "<address domain='0x0000' bus='0x03' slot='0x00' function='0x0'/></source></hostdev>"
+                 "<disk type='nvme' device='disk'><source type='pci' managed='yes' namespace='1'>"
+                 "<address domain='0x0000' bus='0x05' slot='0x00' function='0x0'/></source></disk>"
                  "</devices></domain>");
         _cleanup_(host_freep) Host *h = read_host(m);
+        const PciAddress nvme = { 0, 5, 0, 0 };
+        assert_non_null(host_guest_with_device(h, &nvme, NULL));
         const GuestDevice *d = NULL;
         const Guest *g = host_guest_with_device(h, &controller, &d);
         assert_non_null(g);
@@ -176,6 +196,7 @@ int main(void) {
                 TREE_TEST(reserved_regions_are_told_apart),
                 TREE_TEST(unreadable_functions_are_errors),
                 TREE_TEST(uses_are_found_through_partitions),
+                TREE_TEST(users_that_claim_nothing_are_found),
                 TREE_TEST(without_mountinfo_the_uses_are_not_known),
                 TREE_TEST(guests_come_from_their_files),
                 TREE_TEST(hostile_domain_files_are_refused),
