@@ -96,7 +96,7 @@ class Daemon:
 
     def __enter__(self):
         subprocess.run(["rm", "-rf", "/run/libvirt"], check=True)
-        self.directory = tempfile.TemporaryDirectory(prefix="passthru-bus-")
+        self.directory = tempfile.TemporaryDirectory(prefix="passthru-bus-", ignore_cleanup_errors=True)
         self.path = self.directory.name
         self.address = f"unix:path={self.path}/bus"
         self.environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address, STATE_DIRECTORY=f"{self.path}/state")

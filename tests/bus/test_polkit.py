@@ -141,8 +141,9 @@ class PolkitTest(testbus.Case):
     def test_the_question_is_withdrawn_when_the_caller_leaves(self):
         self.hold()
         for caller in [self.bus.connect(NOBODY) for _ in range(3)]:
+            asked = len(self.polkit.checks)
             self.send(caller, *ASSIGN, flags=wire.INTERACTIVE)
-            self.wait_for_checks(len(self.polkit.checks) + 1)
+            self.wait_for_checks(asked + 1)
             caller.close()
         wait_for(lambda: len(self.polkit.cancelled) == 3, 'the questions are withdrawn')
         self.assertEqual([c.cancellation for c in self.polkit.checks], self.polkit.cancelled)

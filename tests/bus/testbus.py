@@ -70,7 +70,7 @@ class Bus:
     """dbus-daemon and passthrud; everything is in one directory that goes with them."""
 
     def __init__(self, passthrud, **environment):
-        self.temporary = tempfile.TemporaryDirectory(prefix='passthru-bus-')
+        self.temporary = tempfile.TemporaryDirectory(prefix='passthru-bus-', ignore_cleanup_errors=True)
         self.directory = self.temporary.name
         self.passthrud = passthrud
         os.chmod(self.directory, 0o755)
