@@ -76,7 +76,7 @@ def digest(lab, method):
 
 def call(lab, method, options):
     """One Assign or Release with strace's options; what the job said."""
-    arguments = [method, digest(lab, method), HBA] + ([GUEST] if method == 'Assign' else [])
+    arguments = [method, digest(lab, method), HBA, GUEST]
     return lab.run(['bash', '/tmp/run', *options, '--', *arguments], timeout=240).out
 
 
@@ -91,7 +91,8 @@ def lead(lab, state):
 
 def calls_of_worker(lab, method):
     """{call: how often the worker makes it} in one undisturbed run."""
-    call(lab, method, ['-e', 'trace=' + ','.join(CALLS)])
+    said = call(lab, method, ['-e', 'trace=' + ','.join(CALLS)])
+    tap.contains(said, '"state":"done"')
     pid = lab.run("grep -o '^[0-9]* .*\"begin' /tmp/faults.trace | head -1 | cut -d' ' -f1").out.strip()
     trace = lab.run(f'grep "^{pid} " /tmp/faults.trace').out
     return collections.Counter(re.findall(r'^\d+ +(\w+)\(', trace, re.M))
