@@ -84,6 +84,10 @@ static int add_disk_serial(Assigned *a, const char *serial) {
         return 0;
 }
 
+static int compare_strings(const void *a, const void *b) {
+        return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
 static int fill_from_host(const Host *h, const PciFunction *f, const char *guest, Assigned *a) {
         const IommuGroup *g = host_find_group(h, f->group);
         int r;
@@ -104,6 +108,9 @@ static int fill_from_host(const Host *h, const PciFunction *f, const char *guest
                 if (pci_address_equal(&d->controller, &f->address) && serial && (r = add_disk_serial(a, serial)) < 0)
                         return r;
         }
+        /* The kernel names disks in the order in which they answer: the same disks make the same record. */
+        if (a->n_disk_serials > 1)
+                qsort(a->disk_serials, a->n_disk_serials, sizeof *a->disk_serials, compare_strings);
         return 0;
 }
 
