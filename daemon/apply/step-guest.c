@@ -258,6 +258,20 @@ static int is_unplugged(const Domain *d, const Step *s, const char *alias, Error
         return r < 0 ? r : found == DEVICE_ABSENT;
 }
 
+/* The agent's word from before the plan is old by the time of a repeated request: the guest may have mounted something since. */
+static int unplug_still_unused(const StepContext *c, const Step *s, Error **e) {
+        _cleanup_(assigned_clear) Assigned record = {};
+        _cleanup_(host_freep) Host *h = NULL;
+
+        if (c->plan->forced || !step_is_live(c))
+                return 0;
+        if (!step_record(c, &s->address, &record))
+                return error_set(e, EIO, "the record of %s cannot be read", PCI_ADDRESS_STR(&s->address));
+        int r = probe_host(c->root, PROBE_LIVE | PROBE_GUESTS | PROBE_AGENTS, &h, e);
+        const Guest *g = r >= 0 ? host_find_guest(h, s->subject) : NULL;
+        return g ? plan_check_unused(g, &record, e) : r;
+}
+
 static int unplug_wait(StepContext *c, const Domain *d, const Step *s, const char *alias, const char *device, Error **e) {
         long begin = monotonic_ms(), asked = begin - UNPLUG_AGAIN_MS;
         _cleanup_free_ char *answer = NULL;
@@ -274,6 +288,8 @@ static int unplug_wait(StepContext *c, const Domain *d, const Step *s, const cha
                                               "then.", "cancelled while guest %s was asked for %s", s->subject,
                                               PCI_ADDRESS_STR(&s->address));
                 if (now - asked >= UNPLUG_AGAIN_MS) {
+                        if (asked >= begin && (r = unplug_still_unused(c, s, e)) < 0)
+                                return r;
                         asked = now;
                         if (virDomainDetachDeviceFlags(d->domain, device, running.affect) < 0) {
                                 free(answer);

@@ -286,9 +286,9 @@ json_t *plan_to_json(const Plan *p) {
                 json_decref(steps);
                 return NULL;
         }
-        return json_pack("{s:s, s:s?, s:o, s:o, s:o, s:s}", "kind", plan_kind_to_string(p->kind), "guest", p->guest,
-                         "controllers", addresses_to_json(p->controllers, p->n_controllers), "steps", steps, "notes",
-                         strings_to_json(p->notes, p->n_notes), "digest", digest);
+        return json_pack("{s:s, s:s?, s:o, s:b, s:o, s:o, s:s}", "kind", plan_kind_to_string(p->kind), "guest", p->guest,
+                         "controllers", addresses_to_json(p->controllers, p->n_controllers), "forced", p->forced, "steps",
+                         steps, "notes", strings_to_json(p->notes, p->n_notes), "digest", digest);
 }
 
 static int read_steps(const json_t *j, Plan *p, Error **e) {
@@ -310,14 +310,15 @@ static int read_steps(const json_t *j, Plan *p, Error **e) {
 }
 
 static int plan_fill(const json_t *j, Plan *p, Error **e) {
-        static const char *const keys[] = { "kind", "guest", "controllers", "steps", "notes", "digest" };
+        static const char *const keys[] = { "kind", "guest", "controllers", "forced", "steps", "notes", "digest" };
         _cleanup_free_ char *digest = NULL;
         int r;
 
         if (!json_is_object(j) || !has_only(j, keys, ELEMENTSOF(keys)))
                 return error_set(e, EINVAL, "a plan with unknown members, or none at all");
         if ((r = read_kind(j, "plan", &p->kind, e)) < 0 || (r = read_nullable(j, "plan", "guest", &p->guest, e)) < 0 ||
-            (r = read_addresses(j, "plan", &p->controllers, &p->n_controllers, e)) < 0 || (r = read_steps(j, p, e)) < 0 ||
+            (r = read_addresses(j, "plan", &p->controllers, &p->n_controllers, e)) < 0 ||
+            (r = read_bool(j, "plan", "forced", &p->forced, e)) < 0 || (r = read_steps(j, p, e)) < 0 ||
             (r = read_strings(j, "plan", "notes", &p->notes, &p->n_notes, e)) < 0)
                 return r;
         if (p->guest && !plan_text_ok(p->guest))

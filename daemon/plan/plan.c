@@ -109,6 +109,7 @@ char *plan_digest(const Plan *p) {
         hash_number(&hash, (int64_t) p->n_controllers);
         for (size_t i = 0; i < p->n_controllers; i++)
                 hash_address(&hash, &p->controllers[i]);
+        hash_number(&hash, p->forced);
         for (size_t i = 0; i < p->n_steps; i++)
                 hash_step(&hash, &p->steps[i]);
         return asprintf(&digest, "%016" PRIx64, hash) < 0 ? NULL : digest;

@@ -44,6 +44,7 @@ typedef struct Plan {
         char *guest;           /* NULL: reserved for nobody yet is not possible; always set for ASSIGN and RELEASE */
         PciAddress *controllers;
         size_t n_controllers;
+        bool forced;           /* RELEASE: a running guest loses the controller whatever it does with the disks */
         Step *steps;
         size_t n_steps;
         FindingList findings;  /* what the checks said (ASSIGN) */
@@ -74,6 +75,10 @@ int plan_request_from_json(const json_t *j, PlanRequest *ret, Error **e);
  * reason and whose remedy joins the remedies; *ret_findings, when not NULL, gets the findings either way. */
 int plan_make(const Host *h, const PlanRequest *q, Plan **ret, FindingList *ret_findings, Error **e);
 
+/* The guest's agent has to show that nothing uses the disks of the record; what it does not tell counts as in use. The Host
+ * that g belongs to was read with PROBE_AGENTS. 0, or -EBUSY and which use it is ("used-by-guest", "unplug-unknown"). */
+int plan_check_unused(const Guest *g, const Assigned *record, Error **e);
+
 /* The step that undoes s; false when nothing is to be undone (hold, flush, verify). Fills ret with new strings. */
 bool step_invert(const Step *s, Step *ret);
 /* One line for people: "bind 0000:03:00.0 to vfio-pci". New string. */
@@ -88,11 +93,11 @@ bool step_is_volatile(const Step *s);
  * the journal can hold it; new reference. */
 json_t *step_to_json(const Step *s);
 int step_from_json(const json_t *j, Step *ret, Error **e);
-/* {kind, guest, controllers, steps, notes, digest}; new reference. */
+/* {kind, guest, controllers, forced, steps, notes, digest}; new reference. */
 json_t *plan_to_json(const Plan *p);
 /* What the journal holds of a plan: all but the findings. Refuses what step_from_json refuses, and a wrong digest. */
 int plan_from_json(const json_t *j, Plan **ret, Error **e);
-/* Stable hexadecimal digest over kind, guest, controllers and steps (FNV-1a 64 is enough: it guards against change, not
+/* Stable hexadecimal digest over kind, guest, controllers, forced and steps (FNV-1a 64 is enough: it guards against change, not
  * against an attacker, who cannot choose the Host). New string. */
 char *plan_digest(const Plan *p);
 

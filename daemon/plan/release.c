@@ -84,89 +84,6 @@ static const GuestDevice *device_of_running(const Release *r, const Target *t) {
         return d && d->in_live && g->state != GUEST_SHUT_OFF ? d : NULL;
 }
 
-static int refuse_unknown(const Guest *g, const PciAddress *a, const char *why, Error **e) {
-        return error_set_full(e, EBUSY, "unplug-unknown", "Unmount its file systems and export its pools in the guest, then release it "
-                              "with --force-unplug; or have qemu-guest-agent installed in the guest, which tells; or shut the guest "
-                              "down first.", "whether guest %s still uses the disks behind %s is not known: %s", g->name,
-                              PCI_ADDRESS_STR(a), why);
-}
-
-/* The agent tells udev's ID_SERIAL, which for most disks is the model, "_" and the serial number. */
-static bool same_serial(const char *told, const char *ours) {
-        size_t n = strlen(told), m = strlen(ours);
-
-        return str_equal(told, ours) || (n > m + 1 && told[n - m - 1] == '_' && str_equal(told + n - m, ours));
-}
-
-static bool has_serial(const Assigned *record, const char *serial) {
-        for (size_t i = 0; serial && i < record->n_disk_serials; i++)
-                if (same_serial(serial, record->disk_serials[i]))
-                        return true;
-        return false;
-}
-
-/* Where the controller is in the guest, by the first recorded disk that its agent lists with its controller; other disks may
- * have been added since. NULL: not told. */
-static const char *controller_in_guest(const Guest *g, const Assigned *record) {
-        for (size_t i = 0; i < g->n_disks; i++)
-                if (g->disks[i].controller && has_serial(record, g->disks[i].serial))
-                        return g->disks[i].controller;
-        return NULL;
-}
-
-/* The first disk of the record that the agent does not list, or NULL. One that is not recognised among the guest's disks would
- * not be recognised among those in use either. */
-static const char *unlisted_disk(const Guest *g, const Assigned *record) {
-        for (size_t i = 0; i < record->n_disk_serials; i++) {
-                bool listed = false;
-                for (size_t j = 0; j < g->n_disks; j++)
-                        listed |= g->disks[j].serial && same_serial(g->disks[j].serial, record->disk_serials[i]);
-                if (!listed)
-                        return record->disk_serials[i];
-        }
-        return NULL;
-}
-
-/* Why the agent's word is not enough; newly allocated. 0 when it is. */
-static int why_unknown(const Guest *g, const Assigned *record, char **ret) {
-        const char *unlisted = unlisted_disk(g, record);
-
-        if (g->agent != TRI_YES)
-                *ret = strdup(g->agent_problem ? g->agent_problem : "its agent was not asked");
-        else if (record->n_disk_serials == 0)
-                *ret = strdup("its disks have no serial numbers");
-        else if (unlisted && asprintf(ret, "its agent does not list disk %s", unlisted) < 0)
-                *ret = NULL;
-        else if (!unlisted && !controller_in_guest(g, record))
-                *ret = strdup("its agent does not tell behind which controller its disks are");
-        else if (!unlisted)
-                return 0;
-        return *ret ? 1 : -ENOMEM;
-}
-
-/* The guest's agent has to show that nothing uses the disks; what it does not tell counts as in use. */
-static int check_unused(const Guest *g, const Assigned *record, Error **e) {
-        _cleanup_free_ char *why = NULL;
-        const PciAddress *a = &record->address;
-
-        int r = why_unknown(g, record, &why);
-        if (r != 0)
-                return r < 0 ? r : refuse_unknown(g, a, why, e);
-        const char *controller = controller_in_guest(g, record);
-        for (size_t i = 0; i < g->n_uses; i++) {
-                const GuestUse *u = &g->uses[i];
-                if (has_serial(record, u->serial) || str_equal(u->controller, controller))
-                        return error_set_full(e, EBUSY, "used-by-guest", "Unmount it or export the pool in the guest first. "
-                                              "--force-unplug takes it all the same; what is not written yet is lost then.",
-                                              "guest %s uses disk %s behind %s: %s", g->name, u->serial ? u->serial : "",
-                                              PCI_ADDRESS_STR(a), u->what);
-        }
-        for (size_t i = 0; i < g->n_uses; i++)
-                if (!g->uses[i].controller)
-                        return refuse_unknown(g, a, g->uses[i].what, e);
-        return 0;
-}
-
 static int check_own_guest(const Release *r, const Guest *g, const GuestDevice *d, const Target *t, Error **e) {
         const char *address = PCI_ADDRESS_STR(&t->record->address);
 
@@ -178,7 +95,7 @@ static int check_own_guest(const Release *r, const Guest *g, const GuestDevice *
         if (!guest_device_is_ours(d))
                 return error_set_full(e, EEXIST, "foreign", "Take it out with virsh detach-device, or shut the guest down.",
                                       "the running guest %s has %s, but not from passthru", g->name, address);
-        return r->q->force_unplug ? 0 : check_unused(g, t->record, e);
+        return r->q->force_unplug ? 0 : plan_check_unused(g, t->record, e);
 }
 
 /* -- may it be --------------------------------------------------------------------------------------------------------- */
@@ -280,6 +197,7 @@ static int add_step(Release *r, StepKind kind, const Target *t, const char *befo
 static int add_unplug(Release *r, const Target *t) {
         if (!device_of_running(r, t))
                 return 0;
+        r->p->forced = r->q->force_unplug;
         return plan_add_step(r->p, STEP_UNPLUG, r->p->guest, &t->record->address, PCI_ADDRESS_STR(&t->record->address), NULL);
 }
 
@@ -347,6 +265,10 @@ static int add_note_of_target(Release *r, const Target *t) {
 
 static int add_notes(Release *r) {
         bool bind = false;
+
+        if (r->p->forced && plan_add_note(r->p, "Whether guest %s still uses the disks is not looked at (--force-unplug): what it has "
+                                          "not written yet is lost.", r->p->guest) < 0)
+                return -ENOMEM;
 
         for (size_t i = 0; i < r->n; i++) {
                 bind = bind || (needs_bind(&r->targets[i]) && !mate_that_stays(r, &r->targets[i]));

@@ -49,6 +49,7 @@ static int read_release(sd_bus_message *m, PlanRequest *ret, Error **e) {
 typedef struct Action {
         const char *id;
         const char *none, *controllers, *guest, *both;
+        const char *forced; /* added when it is forced */
 } Action;
 
 static const Action action_inspect = {
@@ -69,6 +70,7 @@ static const Action action_release = {
         .controllers = "Authentication is required to take $(controllers) from its guest and give it to this host",
         .guest = "Authentication is required to take all controllers from guest $(guest) and give them to this host",
         .both = "Authentication is required to take $(controllers) from guest $(guest) and give it to this host",
+        .forced = ", even while the guest uses the disks and what it has not written is lost",
 };
 
 typedef struct Row {
@@ -119,10 +121,14 @@ int authorize_sender_uid(sd_bus_message *m, uid_t *ret) {
         return r;
 }
 
-static const char *action_sentence(const Action *a, const PlanRequest *about) {
+/* NULL: out of memory. */
+static char *action_sentence(const Action *a, const PlanRequest *about) {
+        const char *sentence = about->guest ? a->guest : a->none;
+        char *text;
+
         if (about->n_controllers > 0)
-                return about->guest ? a->both : a->controllers;
-        return about->guest ? a->guest : a->none;
+                sentence = about->guest ? a->both : a->controllers;
+        return asprintf(&text, "%s%s", sentence, about->force_unplug && a->forced ? a->forced : "") < 0 ? NULL : text;
 }
 
 /* Malformed calls are refused before anybody is bothered for a password, and before they are kept. */
@@ -136,12 +142,15 @@ static int authorize_ask(Manager *manager, sd_bus_message *m, const Row *row, ui
                                          sd_bus_message_get_signature(m, 1), row->signature);
         if (row->read && row->read(m, &about, &e) < 0)
                 return bus_error_set(error, e);
+        _cleanup_free_ char *sentence = action_sentence(row->action, &about);
+        if (!sentence)
+                return -ENOMEM;
         int r = sd_bus_message_rewind(m, 1);
         if (r < 0)
                 return r;
         const PolkitQuestion q = {
                 .action = row->action->id,
-                .sentence = action_sentence(row->action, &about),
+                .sentence = sentence,
                 .about = &about,
                 .uid = uid,
         };

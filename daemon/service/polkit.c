@@ -186,14 +186,36 @@ static char *what_text(const PolkitQuestion *q, const char *addresses) {
         return text;
 }
 
+/* "reset-method, twin-device" */
+static char *accepted_text(const PlanRequest *q) {
+        char *text = NULL;
+        size_t size = 0;
+
+        FILE *f = open_memstream(&text, &size);
+        for (size_t i = 0; f && i < q->n_accept; i++)
+                (void) fprintf(f, "%s%s", i ? ", " : "", q->accept[i]);
+        if (f && fclose(f) == 0)
+                return text;
+        free(text);
+        return NULL;
+}
+
 static int append_details(sd_bus_message *question, const PolkitQuestion *q, const char *addresses) {
+        _cleanup_free_ char *accepted = accepted_text(q->about);
+
+        if (!accepted)
+                return -ENOMEM;
         int r = sd_bus_message_open_container(question, 'a', "{ss}");
 
         if (r >= 0 && *addresses)
                 r = sd_bus_message_append(question, "{ss}", "controllers", addresses);
         if (r >= 0 && q->about->guest)
                 r = sd_bus_message_append(question, "{ss}", "guest", q->about->guest);
-        if (r >= 0 && q->sentence)
+        if (r >= 0 && *accepted)
+                r = sd_bus_message_append(question, "{ss}", "accept", accepted);
+        if (r >= 0 && q->about->force_unplug)
+                r = sd_bus_message_append(question, "{ss}", "force-unplug", "yes");
+        if (r >= 0)
                 r = sd_bus_message_append(question, "{ss}", "polkit.message", q->sentence);
         return r < 0 ? r : sd_bus_message_close_container(question);
 }

@@ -9,7 +9,7 @@
 
 typedef struct PolkitQuestion {
         const char *action;
-        const char *sentence; /* for that person, with $(controllers) and $(guest); NULL: as the policy has it */
+        const char *sentence; /* for that person, with $(controllers) and $(guest) */
         const PlanRequest *about;
         uid_t uid; /* of the caller */
 } PolkitQuestion;

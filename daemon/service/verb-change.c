@@ -120,7 +120,8 @@ static int apply_logged(Journal *j, const Host *h, const Plan *p, const json_t *
         };
         const char *kind = plan_kind_to_string(p->kind);
 
-        log_object(LOG_NOTICE, &o, "%s for guest %s begins: %zu steps", kind, p->guest, p->n_steps);
+        log_object(LOG_NOTICE, &o, "%s for guest %s begins: %zu steps%s", kind, p->guest, p->n_steps,
+                   p->forced ? ", whether the guest uses the disks or not" : "");
         int r = apply_plan(j, h, p, on_progress, is_cancelled, a, e);
         if (r < 0)
                 log_object(LOG_ERR, &o, "%s for guest %s failed: %s", kind, p->guest,

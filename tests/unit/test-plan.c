@@ -511,6 +511,22 @@ static void what_a_guest_uses_is_not_unplugged(void **state) {
         }
 }
 
+static void a_forced_plan_is_another_plan(void **state) {
+        _cleanup_(host_freep) Host *h = running_machine(NULL, NULL, NULL);
+        _cleanup_(plan_freep) Plan *calm = NULL, *forced = NULL;
+        PlanRequest q = request(PLAN_RELEASE, NULL, &hba, 1);
+
+        (void) state;
+        assert_int_equal(plan_make(h, &q, &calm, NULL, NULL), 0);
+        q.force_unplug = true;
+        assert_int_equal(plan_make(h, &q, &forced, NULL, NULL), 0);
+        assert_int_equal(calm->n_steps, forced->n_steps);
+        assert_true(forced->forced && !calm->forced);
+        assert_non_null(strstr(forced->notes[0], "--force-unplug"));
+        _cleanup_free_ char *one = plan_digest(calm), *other = plan_digest(forced);
+        assert_string_not_equal(one, other);
+}
+
 static void without_the_agents_word_nothing_is_unplugged(void **state) {
         _cleanup_(host_freep) Host *h = running_machine(NULL, NULL, NULL);
         Guest *g = machine_guest(h, "nas");
@@ -659,6 +675,7 @@ int main(void) {
                 cmocka_unit_test(a_running_guest_gets_it_plugged_in),
                 cmocka_unit_test(a_running_guest_is_asked_for_it),
                 cmocka_unit_test(what_a_guest_uses_is_not_unplugged),
+                cmocka_unit_test(a_forced_plan_is_another_plan),
                 cmocka_unit_test(without_the_agents_word_nothing_is_unplugged),
                 cmocka_unit_test(guests_that_cannot_give_it_back_keep_it),
                 cmocka_unit_test(one_of_a_group_leaves_the_guest_only),
