@@ -158,6 +158,46 @@ static void failed_undo_is_told_and_recovered_later(void **state) {
         assert_closed(j);
 }
 
+/* Once a guest that runs may write to the disks no undo may take them from it. */
+static void failed_plug_undoes_nothing(void **state) {
+        Tree *m = *state;
+        _cleanup_free_ char *record = tree_record(m, "nas");
+        _cleanup_(journal_closep) Journal *j = open_journal(m);
+        _cleanup_error_ Error *e = NULL;
+
+        plan_assign(m, record);
+        tree_add_step(m, STEP_PLUG, NULL, ADDRESS);
+        m->context.libvirt_uri = "nowhere:///";
+        assert_true(apply_run(&m->context, j, NULL, NULL, &e) < 0);
+        assert_string_equal(e->name, "not-plugged");
+        assert_reserved(m, record);
+        assert_closed(j);
+}
+
+/* Nobody knows what the definition of the guest holds then. */
+static void without_libvirt_an_undo_waits(void **state) {
+        Tree *m = *state;
+        _cleanup_free_ char *record = tree_record(m, "nas");
+        _cleanup_(journal_closep) Journal *j = open_journal(m);
+        _cleanup_(recovery_clear) Recovery early = {}, late = {};
+        _cleanup_error_ Error *e = NULL;
+
+        plan_assign(m, record);
+        tree_add_step(m, STEP_ATTACH, NULL, ADDRESS);
+        m->context.libvirt_uri = "nowhere:///";
+        assert_int_equal(renameat(m->root, "etc/libvirt", m->root, "etc/away"), 0);
+        assert_true(apply_run(&m->context, j, NULL, NULL, &e) < 0);
+        assert_string_equal(e->name, "undo-failed");
+        assert_int_equal(apply_recover_in(&m->context, j, &early, NULL), 0);
+        assert_false(early.complete);
+        assert_reserved(m, record);
+        assert_int_equal(renameat(m->root, "etc/away", m->root, "etc/libvirt"), 0);
+        assert_int_equal(apply_recover_in(&m->context, j, &late, NULL), 0);
+        assert_true(late.complete);
+        assert_on_host(m);
+        assert_closed(j);
+}
+
 static void recovery_has_nothing_to_do(void **state) {
         Tree *m = *state;
         _cleanup_(journal_closep) Journal *j = open_journal(m);
@@ -258,6 +298,8 @@ int main(void) {
                 TREE_TEST(failed_assign_is_undone),
                 TREE_TEST(failed_release_is_undone),
                 TREE_TEST(failed_undo_is_told_and_recovered_later),
+                TREE_TEST(failed_plug_undoes_nothing),
+                TREE_TEST(without_libvirt_an_undo_waits),
                 TREE_TEST(recovery_has_nothing_to_do),
                 TREE_TEST(interrupted_assign_is_recovered),
                 TREE_TEST(interrupted_release_is_recovered),

@@ -107,6 +107,20 @@ static bool has_use(const Host *h, DiskUseKind kind, const char *chain, bool boo
         return false;
 }
 
+/* One that is left out would leave its guest's controller to others. */
+static void unreadable_records_are_errors(void **state) {
+        static const char *const texts[] = { "", "{}", "[1]", "{\"version\": 1" };
+        Tree *m = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                _cleanup_error_ Error *e = NULL;
+                _cleanup_(host_freep) Host *h = NULL;
+                tree_put(m, STORE "/" ADDRESS ".json", texts[i]);
+                assert_true(probe_host(m->root, 0, &h, &e) < 0);
+                assert_non_null(strstr(e->message, STORE "/" ADDRESS ".json"));
+        }
+}
+
 static void uses_are_found_through_partitions(void **state) {
         Tree *m = *state;
 
@@ -195,6 +209,7 @@ int main(void) {
                 TREE_TEST(large_domains_and_groups_are_read),
                 TREE_TEST(reserved_regions_are_told_apart),
                 TREE_TEST(unreadable_functions_are_errors),
+                TREE_TEST(unreadable_records_are_errors),
                 TREE_TEST(uses_are_found_through_partitions),
                 TREE_TEST(users_that_claim_nothing_are_found),
                 TREE_TEST(without_mountinfo_the_uses_are_not_known),
