@@ -47,7 +47,8 @@ static int check_record(const StepContext *c, const PciFunction *f, Error **e) {
 
         if (!step_record(c, &f->address, &record))
                 return 0;
-        bool same = assigned_matches(&record, c->host, f, &why);
+        /* A card that was added or taken away may have changed the group: no reason to keep the controller from the host. */
+        bool same = c->plan->kind == PLAN_RELEASE ? assigned_is_device(&record, f, &why) : assigned_matches(&record, c->host, f, &why);
         assigned_clear(&record);
         if (same)
                 return 0;

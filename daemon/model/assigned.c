@@ -46,7 +46,7 @@ static bool group_matches(const Assigned *a, const Host *h, const PciFunction *f
         return differs(ret_why, "its IOMMU group was {%s} and is {%s}", was ? was : "", is ? is : "");
 }
 
-bool assigned_matches(const Assigned *a, const Host *h, const PciFunction *f, char **ret_why) {
+bool assigned_is_device(const Assigned *a, const PciFunction *f, char **ret_why) {
         if (!str_equal(a->port_path, f->port_path))
                 return differs(ret_why, "its port path was %s and is %s", a->port_path ? a->port_path : "unknown",
                                f->port_path ? f->port_path : "unknown");
@@ -60,7 +60,11 @@ bool assigned_matches(const Assigned *a, const Host *h, const PciFunction *f, ch
                                f->class, f->revision);
         if (a->has_serial != f->has_serial || (a->has_serial && a->serial != f->serial))
                 return differs(ret_why, "its PCIe serial number is another one");
-        return group_matches(a, h, f, ret_why);
+        return true;
+}
+
+bool assigned_matches(const Assigned *a, const Host *h, const PciFunction *f, char **ret_why) {
+        return assigned_is_device(a, f, ret_why) && group_matches(a, h, f, ret_why);
 }
 
 /* -- making and reading ------------------------------------------------------------------------------------------------- */

@@ -236,6 +236,8 @@ Tri host_group_isolated(const Host *h, const PciFunction *f, const PciAddress *a
 /* First tier of identity: port path, ids, class, revision, PCIe serial and the group's membership. True when f is still what
  * a records; else *ret_why (may be NULL) tells the first difference in words (newly allocated). */
 bool assigned_matches(const Assigned *a, const Host *h, const PciFunction *f, char **ret_why);
+/* The same but for the group: the device itself. Enough to give it back, not to take it. */
+bool assigned_is_device(const Assigned *a, const PciFunction *f, char **ret_why);
 
 const char *disk_use_kind_to_string(DiskUseKind k);
 const char *guest_state_to_string(GuestState s);

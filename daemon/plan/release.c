@@ -22,7 +22,7 @@ typedef struct Release {
 static void add_target(Release *r, const Assigned *a) {
         const PciFunction *f = host_find_function(r->h, &a->address);
 
-        r->targets[r->n++] = (Target){ .record = a, .f = f && assigned_matches(a, r->h, f, NULL) ? f : NULL };
+        r->targets[r->n++] = (Target){ .record = a, .f = f && assigned_is_device(a, f, NULL) ? f : NULL };
 }
 
 static int add_all_of_guest(Release *r, const char *guest, Error **e) {

@@ -626,6 +626,19 @@ static void other_hardware_is_not_touched(void **state) {
         assert_steps(missing, expected);
 }
 
+/* A card that came into the group bars assigning it again, but not giving it back. */
+static void a_changed_group_can_be_released(void **state) {
+        _cleanup_(host_freep) Host *h = assigned_machine(&hba, 1);
+        Assigned *a = &h->assigned[0];
+
+        (void) state;
+        a->group_members = reallocarray(a->group_members, a->n_group_members + 1, sizeof *a->group_members);
+        a->group_members[a->n_group_members++] = twin1;
+        assert_assign_refused(h, "mismatch", "IOMMU group");
+        _cleanup_(plan_freep) Plan *p = plan_for(h, PLAN_RELEASE, NULL, &hba, 1);
+        assert_int_equal(count(p, STEP_BIND), 1);
+}
+
 static void release_leaves_what_is_not_ours(void **state) {
         _cleanup_(host_freep) Host *h = assigned_machine(&hba, 1);
 
@@ -682,6 +695,7 @@ int main(void) {
                 cmocka_unit_test(a_reserved_one_leaves_a_running_guest_alone),
                 cmocka_unit_test(part_of_a_group_stays_together),
                 cmocka_unit_test(other_hardware_is_not_touched),
+                cmocka_unit_test(a_changed_group_can_be_released),
                 cmocka_unit_test(release_leaves_what_is_not_ours),
                 cmocka_unit_test(release_needs_to_know_the_guests),
         };
