@@ -68,11 +68,16 @@ def snapshot(lab, name='before'):
     return name
 
 
+def differences_from(lab, *names):
+    """What the judge finds changed since each of the snapshots, from one reading."""
+    lab.run(f'udevadm settle -t 20; {HOSTSTATE} > /tmp/state-now.json', timeout=180)
+    found = [lab.run(f'{HOSTSTATE} compare /tmp/state-{name}.json /tmp/state-now.json', timeout=60, check=False) for name in names]
+    return ['' if status == 0 else out or f'status {status}' for status, out in found]
+
+
 def differences(lab, before):
     """What the judge finds changed since; empty when the host is as it was."""
-    status, out = lab.run(f'udevadm settle -t 20; {HOSTSTATE} > /tmp/state-now.json && '
-                          f'{HOSTSTATE} compare /tmp/state-{before}.json /tmp/state-now.json', timeout=180, check=False)
-    return '' if status == 0 else out or f'status {status}'
+    return differences_from(lab, before)[0]
 
 
 def same(lab, before):

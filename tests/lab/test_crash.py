@@ -84,7 +84,7 @@ def strike_all(lab, command, begin, end, count):
             _, out = lab.run(f'bash /tmp/strike {signal} {n} passthructl {command}', timeout=180)
             settle(lab)
             points += 1
-            to_begin, to_end = installed.differences(lab, begin), installed.differences(lab, end)
+            to_begin, to_end = installed.differences_from(lab, begin, end)
             if to_begin and to_end:
                 raise AssertionError(f'{signal} at record {n} of {command}: neither before nor after.\n{out}\n'
                                      f'against {begin}:\n{to_begin}\nagainst {end}:\n{to_end}')

@@ -82,7 +82,7 @@ def strike(lab, guest, phase, action):
     result = striker.wait(200)
     tap.contains(result.out, 'struck')
     settle(lab)
-    to_begin, to_end = installed.differences(lab, begin), installed.differences(lab, end)
+    to_begin, to_end = installed.differences_from(lab, begin, end)
     plugged = is_plugged(lab)
     tap.say(f'libvirtd {action} at {phase}: status {status}, as {begin if not to_begin else end}, '
             f'{"in" if plugged else "not in"} the running guest; {err.splitlines()[0] if err else ""}')
