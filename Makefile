@@ -12,6 +12,8 @@ mandir ?= $(prefix)/share/man
 unitdir ?= $(if $(filter /usr,$(prefix)),/lib/systemd/system,/etc/systemd/system)
 # polkit looks nowhere else, wherever the prefix is.
 polkitdir := /usr/share/polkit-1/actions
+# Nor does udev; the user's own records go to /etc/udev/hwdb.d.
+hwdbdir := /usr/lib/udev/hwdb.d
 dbusdir ?= $(if $(filter /usr,$(prefix)),/usr/share/dbus-1,/etc/dbus-1)
 DESTDIR ?=
 
@@ -141,6 +143,10 @@ lab: deps
 
 substitute = sed -e 's|@sbindir@|$(sbindir)|g' -e 's|@bindir@|$(bindir)|g'
 
+# A database in /etc, which the administrator made, hides the one in /usr/lib: the one in use is made again.
+update_hwdb = [ -n "$(DESTDIR)" ] || ! command -v systemd-hwdb >/dev/null || \
+	systemd-hwdb $$([ -e /etc/udev/hwdb.bin ] || echo --usr) update
+
 .PHONY: install
 install: all
 	install -D -m 0755 $(BUILD)/passthrud $(DESTDIR)$(sbindir)/passthrud
@@ -150,6 +156,8 @@ install: all
 	$(substitute) units/org.passthru1.service.in > $(DESTDIR)/usr/share/dbus-1/system-services/org.passthru1.service
 	install -m 0644 units/org.passthru1.conf $(DESTDIR)$(dbusdir)/system.d/org.passthru1.conf
 	install -D -m 0644 rules/org.passthru1.policy $(DESTDIR)$(polkitdir)/org.passthru1.policy
+	install -D -m 0644 rules/70-passthru.hwdb $(DESTDIR)$(hwdbdir)/70-passthru.hwdb
+	$(update_hwdb)
 ifneq ($(shell command -v scdoc),)
 	install -d $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man8
 	scdoc < docs/passthructl.1.scd > $(DESTDIR)$(mandir)/man1/passthructl.1
@@ -164,6 +172,8 @@ uninstall:
 	rm -f $(DESTDIR)$(unitdir)/passthrud.service $(DESTDIR)$(dbusdir)/system.d/org.passthru1.conf
 	rm -f $(DESTDIR)/usr/share/dbus-1/system-services/org.passthru1.service $(DESTDIR)$(polkitdir)/org.passthru1.policy
 	rm -f $(DESTDIR)$(mandir)/man1/passthructl.1 $(DESTDIR)$(mandir)/man8/passthrud.8
+	rm -f $(DESTDIR)$(hwdbdir)/70-passthru.hwdb
+	$(update_hwdb)
 
 .PHONY: clean
 clean:

@@ -28,8 +28,11 @@ const char *guest_state_to_string(GuestState s) {
 Host *host_new(void) {
         Host *h = calloc(1, sizeof *h);
 
-        if (h)
-                h->iommu_class_known = h->firmware_iommu = h->vfio_pci = h->vfio_noiommu = TRI_UNKNOWN;
+        if (!h)
+                return NULL;
+        h->iommu_class_known = h->firmware_iommu = h->vfio_pci = h->vfio_noiommu = TRI_UNKNOWN;
+        h->iommu_built = h->iommu_default_on = h->cpu_virtualization = h->kvm = TRI_UNKNOWN;
+        h->interrupts_remapped = h->idle_d3_disabled = h->ecc = h->quirks_known = TRI_UNKNOWN;
         return h;
 }
 
@@ -39,6 +42,20 @@ static void strings_free(char **strings, size_t n) {
         free(strings);
 }
 
+void quirk_clear(Quirk *q) {
+        free(q->name);
+        free(q->severity);
+        free(q->reason);
+        free(q->remedy);
+        free(q->source);
+}
+
+void claim_clear(Claim *c) {
+        free(c->driver);
+        free(c->where);
+        free(c->text);
+}
+
 void pci_function_clear(PciFunction *f) {
         free(f->driver);
         free(f->driver_override);
@@ -46,6 +63,9 @@ void pci_function_clear(PciFunction *f) {
         free(f->vendor_name);
         free(f->device_name);
         free(f->reset_method);
+        for (size_t i = 0; i < f->n_quirks; i++)
+                quirk_clear(&f->quirks[i]);
+        free(f->quirks);
 }
 
 void iommu_group_clear(IommuGroup *g) {
@@ -83,6 +103,7 @@ void guest_clear(Guest *g) {
                 free(g->devices[i].alias);
         free(g->devices);
         strings_free(g->disk_sources, g->n_disk_sources);
+        free(g->memory_nodes);
 }
 
 void assigned_clear(Assigned *a) {
@@ -116,6 +137,13 @@ Host *host_free(Host *h) {
         free(h->command_line);
         free(h->boot_id);
         strings_free(h->iommu_units, h->n_iommu_units);
+        for (size_t i = 0; i < h->n_claims; i++)
+                claim_clear(&h->claims[i]);
+        free(h->claims);
+        free(h->unsafe_interrupts);
+        free(h->kernel_release);
+        free(h->builtin_modules);
+        free(h->numa_nodes);
         free(h);
         return NULL;
 }
@@ -146,6 +174,13 @@ static int compare_assigned(const void *a, const void *b) {
         return pci_address_compare(&((const Assigned *) a)->address, &((const Assigned *) b)->address);
 }
 
+static int compare_claims(const void *a, const void *b) {
+        const Claim *x = a, *y = b;
+        int r = strcmp(x->where, y->where);
+
+        return r ? r : strcmp(x->text, y->text);
+}
+
 static void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *)) {
         if (n > 1)
                 qsort(items, n, size, compare);
@@ -161,6 +196,7 @@ void host_sort(Host *h) {
         for (size_t i = 0; i < h->n_assigned; i++)
                 sort(h->assigned[i].group_members, h->assigned[i].n_group_members, sizeof(PciAddress), compare_addresses);
         sort(h->assigned, h->n_assigned, sizeof *h->assigned, compare_assigned);
+        sort(h->claims, h->n_claims, sizeof *h->claims, compare_claims);
 }
 
 const PciFunction *host_find_function(const Host *h, const PciAddress *a) {

@@ -30,6 +30,13 @@ typedef enum Tri {
 #define PCI_CLASS16_PCI_BRIDGE 0x0604
 #define PCI_CLASS16_SMBUS 0x0c05
 
+/* A record of rules/70-passthru.hwdb, or of the user's own file. */
+typedef struct Quirk {
+        char *name;             /* "DMA_ALIAS" */
+        char *severity;         /* "info", "warn", "fail" */
+        char *reason, *remedy, *source; /* NULL when the record does not tell */
+} Quirk;
+
 typedef struct PciFunction {
         PciAddress address;
         PciAddress parent;      /* the bridge above it */
@@ -51,7 +58,26 @@ typedef struct PciFunction {
         bool has_serial;        /* PCIe Device Serial Number capability present */
         uint64_t serial;
         Tri config_dead;        /* config space reads all ones */
+
+        unsigned config_size;   /* bytes of config space that could be read: more than 64 needs root */
+        bool multifunction;
+        int pcie_type;          /* device/port type of the PCI Express capability, or one of those below */
+        bool slot;              /* a port whose link ends in a slot */
+        Tri msi;                /* has MSI or MSI-X */
+        Tri acs;                /* has an ACS capability */
+        uint16_t acs_able, acs_on; /* its capability and control registers */
+        Tri d3cold_allowed;     /* sysfs d3cold_allowed */
+        Tri runtime_pm;         /* power/control is auto */
+        Tri power_switch;       /* ACPI can cut its power (power resources for D3hot) */
+        unsigned link_speed, link_speed_max; /* MT/s; 0 no link, or unknown */
+        unsigned link_width, link_width_max;
+        unsigned remapped_nvme; /* NVMe drives that the firmware hides behind this AHCI controller */
+        Quirk *quirks;          /* what the hardware database knows of it */
+        size_t n_quirks;
 } PciFunction;
+
+#define PCIE_CONVENTIONAL (-1)
+#define PCIE_UNKNOWN (-2)       /* config space beyond 64 bytes could not be read */
 
 typedef enum RegionKind {
         REGION_DIRECT,          /* RMRR, IVMD: bars assignment (drivers/iommu/iommu.c) */
@@ -148,7 +174,25 @@ typedef struct Guest {
         size_t n_disks;
         GuestUse *uses;
         size_t n_uses;
+        char *memory_nodes;     /* NUMA nodes that its memory is bound to, as in "0-1"; NULL not bound */
 } Guest;
+
+/* Another tool's configuration that takes controllers at boot. */
+typedef enum ClaimKind {
+        CLAIM_DRIVERCTL,        /* binds the function at the address to the driver */
+        CLAIM_IDS,              /* vfio-pci takes every function with these ids */
+        CLAIM_SOFTDEP,          /* vfio-pci is loaded before the driver */
+} ClaimKind;
+
+typedef struct Claim {
+        ClaimKind kind;
+        PciAddress address;
+        uint32_t vendor, device, subsystem_vendor, subsystem_device; /* UINT32_MAX any */
+        uint32_t class, class_mask;
+        char *driver;
+        char *where;            /* the file */
+        char *text;             /* what it says, for people */
+} Claim;
 
 /* Our own record: one controller that belongs to a guest (from the assignment store). */
 typedef struct Assigned {
@@ -192,6 +236,23 @@ typedef struct Host {
         Tri firmware_iommu;     /* a DMAR or IVRS table is there */
         Tri vfio_pci;           /* module or built-in for the running kernel */
         Tri vfio_noiommu;       /* vfio.enable_unsafe_noiommu_mode */
+
+        const char *firmware_table; /* "DMAR", "IVRS", NULL neither or unknown; static */
+        Tri iommu_built;        /* the running kernel's configuration has the driver for that table */
+        Tri iommu_default_on;   /* ... and turns it on without being asked */
+        Tri cpu_virtualization; /* vmx or svm in /proc/cpuinfo */
+        Tri kvm;
+        Tri interrupts_remapped; /* an IR- chip in /proc/interrupts */
+        char *unsafe_interrupts; /* where allow_unsafe_interrupts is set; NULL nowhere */
+        Tri idle_d3_disabled;   /* vfio_pci.disable_idle_d3 */
+        char *kernel_release;   /* NULL unknown */
+        char *builtin_modules;  /* modules.builtin of the running kernel; NULL unknown */
+        Tri ecc;                /* a memory controller with ECC reports to EDAC */
+        char *numa_nodes;       /* nodes that are online, as in "0-1"; NULL unknown */
+        Claim *claims;
+        size_t n_claims;
+        bool claims_known;      /* the command line and /etc/modprobe.d could be read */
+        Tri quirks_known;       /* TRI_YES: the hardware database has our records */
 } Host;
 
 Host *host_new(void); /* NULL: out of memory */
@@ -204,6 +265,8 @@ void iommu_group_clear(IommuGroup *g);
 void disk_clear(Disk *d);
 void guest_clear(Guest *g);
 void assigned_clear(Assigned *a);
+void quirk_clear(Quirk *q);
+void claim_clear(Claim *c);
 
 /* Sorts the arrays as documented above; every probe run ends with it. */
 void host_sort(Host *h);

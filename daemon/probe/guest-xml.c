@@ -4,6 +4,7 @@
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 
+#include "base/text.h"
 #include "probe/probe.h"
 
 DEFINE_CLEANUP(xmlDocPtr, xmlFreeDoc)
@@ -162,6 +163,15 @@ static int read_owner(xmlNodePtr metadata, Guest *g) {
         return 0;
 }
 
+/* The persistent definition counts, and a transient guest's only one. */
+static void read_memory_nodes(xmlNodePtr numatune, bool live, Guest *g) {
+        if (live && g->memory_nodes)
+                return;
+        free(g->memory_nodes);
+        g->memory_nodes = property(child(numatune, "memory"), "nodeset");
+        text_clean(g->memory_nodes);
+}
+
 int guest_from_xml(const char *xml, bool live, Guest *g, Error **e) {
         size_t size = strlen(xml);
         _cleanup_(xmlFreeDocp) xmlDocPtr doc = NULL;
@@ -177,6 +187,7 @@ int guest_from_xml(const char *xml, bool live, Guest *g, Error **e) {
                 (void) text_of(child(root, "uuid"), &g->uuid);
         if (read_owner(child(root, "metadata"), g) < 0)
                 return error_oom(e);
+        read_memory_nodes(child(root, "numatune"), live, g);
         int r = read_devices(child(root, "devices"), live, g);
         if (r < 0)
                 return error_set(e, -r, "the definition of guest %s cannot be understood: a host device without a usable address",

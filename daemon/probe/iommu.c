@@ -135,11 +135,11 @@ int probe_iommu(Host *h, int root, Error **e) {
                 r = read_units(h, root);
         if (r < 0)
                 return error_set(e, -r, "the IOMMU groups cannot be read: %s", strerror(-r));
-        if (file_exists(root, "/sys/firmware/acpi/tables"))
-                h->firmware_iommu = file_exists(root, "/sys/firmware/acpi/tables/DMAR") ||
-                                                    file_exists(root, "/sys/firmware/acpi/tables/IVRS")
-                                            ? TRI_YES
-                                            : TRI_NO;
+        if (file_exists(root, "/sys/firmware/acpi/tables")) {
+                h->firmware_table = file_exists(root, "/sys/firmware/acpi/tables/DMAR")   ? "DMAR"
+                                    : file_exists(root, "/sys/firmware/acpi/tables/IVRS") ? "IVRS" : NULL;
+                h->firmware_iommu = h->firmware_table ? TRI_YES : TRI_NO;
+        }
         return 0;
 }
 

@@ -10,45 +10,17 @@
 #include <pci/pci.h>
 
 #include "base/file.h"
+#include "probe/config-space.h"
 #include "probe/probe.h"
 
 #define CONFIG_SIZE 4096
-#define EXTENDED_CAPABILITIES 0x100
-
-static uint32_t word32(const uint8_t *config, size_t offset) {
-        return (uint32_t) config[offset] | (uint32_t) config[offset + 1] << 8 | (uint32_t) config[offset + 2] << 16 |
-               (uint32_t) config[offset + 3] << 24;
-}
-
-/* PCI Express Base Specification 5.0, section 7.9.3: Device Serial Number. Without privilege only 64 bytes are readable. */
-static void read_serial(PciFunction *f, const uint8_t *config, size_t size) {
-        size_t offset = EXTENDED_CAPABILITIES;
-
-        for (int hops = 0; hops < 480 && offset >= EXTENDED_CAPABILITIES && offset + 12 <= size; hops++) {
-                uint32_t header = word32(config, offset);
-                if (header == 0 || header == 0xffffffff)
-                        return;
-                if ((header & 0xffff) == PCI_EXT_CAP_ID_DSN) {
-                        f->serial = (uint64_t) word32(config, offset + 8) << 32 | word32(config, offset + 4);
-                        f->has_serial = f->serial != 0 && f->serial != UINT64_MAX;
-                        return;
-                }
-                offset = header >> 20 & ~3u;
-        }
-}
 
 static void read_config(PciFunction *f, int dir) {
         uint8_t config[CONFIG_SIZE];
         _cleanup_close_ int fd = file_open(dir, "config", O_RDONLY);
         ssize_t size = fd < 0 ? -1 : pread(fd, config, sizeof config, 0);
 
-        if (size < 64)
-                return;
-        f->config_dead = word32(config, 0) == 0xffffffff ? TRI_YES : TRI_NO;
-        if (f->config_dead == TRI_YES)
-                return;
-        f->header_type = config[PCI_HEADER_TYPE] & 0x7f;
-        read_serial(f, config, (size_t) size);
+        config_space_decode(f, config, size < 0 ? 0 : (size_t) size);
 }
 
 static uint64_t attr_number(int dir, const char *name, uint64_t otherwise) {
@@ -65,6 +37,47 @@ static void read_locked(PciFunction *f, int dir) {
         if (attr_read(dir, "driver_override", &override) >= 0 && *override && !str_equal(override, "(null)"))
                 f->driver_override = TAKE_PTR(override);
         free(override);
+}
+
+/* "8.0 GT/s PCIe"; "Unknown" while there is no link (pci_speed_string, drivers/pci/probe.c) */
+static unsigned link_speed(int dir, const char *name) {
+        _cleanup_free_ char *text = NULL;
+        unsigned whole, tenth = 0;
+
+        if (attr_read(dir, name, &text) < 0 || sscanf(text, "%6u.%1u", &whole, &tenth) < 1)
+                return 0;
+        return whole * 1000 + tenth * 100;
+}
+
+static void read_link(PciFunction *f, int dir) {
+        f->link_speed = link_speed(dir, "current_link_speed");
+        f->link_speed_max = link_speed(dir, "max_link_speed");
+        f->link_width = (unsigned) attr_number(dir, "current_link_width", 0);
+        f->link_width_max = (unsigned) attr_number(dir, "max_link_width", 0);
+}
+
+/* Whether power can be taken from it, and whether it will: Documentation/ABI/testing/sysfs-bus-pci, sysfs-devices-power,
+ * sysfs-devices-power_resources_D3hot. */
+static void read_power(PciFunction *f, int root, int dir) {
+        _cleanup_free_ char *control = NULL, *resources = NULL;
+        uint64_t allowed = attr_number(dir, "d3cold_allowed", UINT64_MAX);
+
+        f->d3cold_allowed = allowed == UINT64_MAX ? TRI_UNKNOWN : allowed ? TRI_YES : TRI_NO;
+        f->runtime_pm = attr_read(dir, "power/control", &control) < 0 ? TRI_UNKNOWN : str_equal(control, "auto") ? TRI_YES : TRI_NO;
+        /* firmware_node is a link that leads out of dir */
+        if (asprintf(&resources, "/sys/bus/pci/devices/%s/firmware_node/power_resources_D3hot", PCI_ADDRESS_STR(&f->address)) >= 0)
+                f->power_switch = file_exists(root, resources) ? TRI_YES : TRI_NO;
+}
+
+/* What only the checks need. */
+static void read_details(PciFunction *f, int root, int dir) {
+        if (!pci_function_is_controller(f) && !pci_function_is_bridge(f))
+                return;
+        read_power(f, root, dir);
+        if (!pci_function_is_controller(f))
+                return;
+        read_link(f, dir);
+        f->remapped_nvme = (unsigned) attr_number(dir, "remapped_nvme", 0);
 }
 
 static void read_group(PciFunction *f, int dir) {
@@ -132,7 +145,7 @@ static bool is_gone(int r) {
 /* 1 when read, 0 when it is not there (any more). */
 static int read_function(Host *h, int root, const char *name, bool glance, struct pci_access *access) {
         _cleanup_free_ char *path = NULL;
-        PciFunction f = { .header_type = -1, .config_dead = TRI_UNKNOWN };
+        PciFunction f = { .d3cold_allowed = TRI_UNKNOWN, .runtime_pm = TRI_UNKNOWN, .power_switch = TRI_UNKNOWN };
 
         if (pci_address_parse(name, &f.address) < 0)
                 return 0;
@@ -158,6 +171,8 @@ static int read_function(Host *h, int root, const char *name, bool glance, struc
                 read_locked(&f, dir);
         read_group(&f, dir);
         read_config(&f, dir);
+        if (!glance)
+                read_details(&f, root, dir);
         read_names(&f, access);
         r = read_place(&f, root, path);
         PciFunction *more = r < 0 ? NULL : reallocarray(h->functions, h->n_functions + 1, sizeof *more);

@@ -34,6 +34,9 @@ int probe_host(int root, ProbeFlags flags, Host **ret, Error **e) {
              (r = probe_guests(h, root, flags, e)) < 0 ||
             (r = probe_assigned(h, root, e)) < 0)
                 return r;
+        if (!(flags & PROBE_GLANCE) && ((r = probe_platform(h, root, e)) < 0 || (r = probe_claims(h, root, e)) < 0 ||
+                                        (r = probe_quirks(h, NULL, e)) < 0))
+                return r;
         if ((r = explain_exclusive(h)) < 0)
                 return error_oom(e);
         host_sort(h);

@@ -36,6 +36,11 @@ int probe_groups_open(Host *h, int root, Error **e);                 /* VFIO gro
 int probe_assigned(Host *h, int root, Error **e);                    /* /etc/passthru/assignments.d */
 void probe_agents(Host *h);                                          /* after host_sort; what goes wrong is in the Guest */
 
+/* Not called for a glance: only the checks need them. */
+int probe_platform(Host *h, int root, Error **e);                    /* processor, interrupts, kernel's build, memory */
+int probe_claims(Host *h, int root, Error **e);                      /* driverctl, modprobe.d, module options: after probe_system */
+int probe_quirks(Host *h, const char *database, Error **e);          /* the hwdb at the path, NULL this machine's: after probe_pci */
+
 /* One domain's XML (libvirt's own or from a file) into g: name, uuid, host devices, disk sources. `live` tells which definition
  * it is. Hostile input gives -EINVAL and a message. */
 int guest_from_xml(const char *xml, bool live, Guest *g, Error **e);

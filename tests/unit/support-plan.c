@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <linux/pci_regs.h>
+
 #include "model/controller.h"
 
 const PciAddress hba = { 0, 3, 0, 0 }, twin1 = { 0, 5, 1, 0 }, twin2 = { 0, 5, 2, 0 };
@@ -23,6 +25,12 @@ static void add_function(Host *h, const PciAddress *a, uint32_t class, const cha
                 .address = *a, .vendor = 0x8086, .device = 0x2922, .subsystem_vendor = 0x1af4, .class = class, .group = group,
                 .header_type = class >> 8 == PCI_CLASS16_PCI_BRIDGE, .driver = copy(driver), .reset_method = strdup("flr"),
                 .numa_node = -1, .config_dead = TRI_NO,
+                /* hba is another model than the twins */
+                .subsystem_device = a->bus == 3, .config_size = 4096, .msi = TRI_YES, .slot = true,
+                .pcie_type = class >> 8 == PCI_CLASS16_PCI_BRIDGE ? PCI_EXP_TYPE_ROOT_PORT : PCI_EXP_TYPE_ENDPOINT,
+                .acs = class >> 8 == PCI_CLASS16_PCI_BRIDGE ? TRI_YES : TRI_NO, .acs_able = 0x1d, .acs_on = 0x1d,
+                .d3cold_allowed = TRI_YES, .runtime_pm = TRI_NO, .power_switch = TRI_NO,
+                .link_speed = 8000, .link_speed_max = 8000, .link_width = 4, .link_width_max = 4,
         };
         assert_true(asprintf(&f->port_path, "0000:00/%02x.0", a->device + a->bus) > 0);
 }
@@ -86,6 +94,13 @@ Host *machine_new(void) {
         h->iommu_units[h->n_iommu_units++] = strdup("dmar0");
         h->iommu_class_known = h->firmware_iommu = h->vfio_pci = TRI_YES;
         h->vfio_noiommu = TRI_NO;
+        h->firmware_table = "DMAR";
+        h->iommu_built = h->iommu_default_on = h->cpu_virtualization = h->kvm = h->interrupts_remapped = h->ecc = TRI_YES;
+        h->idle_d3_disabled = TRI_NO;
+        h->builtin_modules = strdup("kernel/drivers/pci/hotplug/shpchp.ko\nkernel/drivers/block/virtio_blk.ko\n");
+        h->numa_nodes = strdup("0");
+        h->claims_known = true;
+        h->quirks_known = TRI_YES;
         host_sort(h);
         return h;
 }

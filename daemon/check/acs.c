@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "check/acs.h"
+
+#include <linux/pci_regs.h>
+
+/* REQ_ACS_FLAGS, drivers/iommu/iommu.c */
+#define REQUIRED (PCI_ACS_SV | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF)
+
+/* Root ports of Intel chipsets without the capability that the kernel makes isolate by other registers
+ * (pci_quirk_intel_pch_acs, drivers/pci/quirks.c). */
+static bool is_known_port(const PciFunction *f) {
+        static const uint16_t ranges[][2] = {
+                { 0x3b42, 0x3b51 }, { 0x1c10, 0x1c1f }, { 0x1e10, 0x1e1f }, { 0x8c10, 0x8c1f }, { 0x9c10, 0x9c1b },
+                { 0x9c90, 0x9c9b }, { 0x1d10, 0x1d1e }, { 0x8d10, 0x8d1e }, { 0x8c90, 0x8c9e },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(ranges) && f->vendor == 0x8086; i++)
+                if (f->device >= ranges[i][0] && f->device <= ranges[i][1])
+                        return true;
+        return false;
+}
+
+/* pci_acs_flags_enabled, drivers/pci/pci.c: what the capability does not list is hardwired. */
+static Tri flags_on(const PciFunction *f, const char **ret_why) {
+        if (f->acs == TRI_UNKNOWN) {
+                *ret_why = "its config space beyond 64 bytes could not be read";
+                return TRI_UNKNOWN;
+        }
+        if (f->acs == TRI_NO) {
+                *ret_why = "it has no ACS capability";
+                return TRI_NO;
+        }
+        if ((f->acs_on & f->acs_able & REQUIRED) == (f->acs_able & REQUIRED))
+                return TRI_YES;
+        *ret_why = "its ACS is not switched on completely";
+        return TRI_NO;
+}
+
+/* pci_acs_enabled, drivers/pci/pci.c */
+Tri acs_isolates(const PciFunction *f, const char **ret_why) {
+        switch (f->pcie_type) {
+        case PCIE_UNKNOWN:
+                *ret_why = "its config space beyond 64 bytes could not be read";
+                return TRI_UNKNOWN;
+        case PCIE_CONVENTIONAL:
+                *ret_why = "it is conventional PCI, which has no ACS";
+                return TRI_NO;
+        case PCI_EXP_TYPE_PCI_BRIDGE:
+        case PCI_EXP_TYPE_PCIE_BRIDGE:
+                *ret_why = "it is a bridge to conventional PCI, all behind it is one device to the IOMMU";
+                return TRI_NO;
+        case PCI_EXP_TYPE_RC_EC:
+                *ret_why = "it is an event collector";
+                return TRI_NO;
+        case PCI_EXP_TYPE_ROOT_PORT:
+        case PCI_EXP_TYPE_DOWNSTREAM:
+                return is_known_port(f) ? TRI_YES : flags_on(f, ret_why);
+        default:
+                /* Intel's own devices in the root complex: pci_quirk_rciep_acs */
+                if (!f->multifunction || (f->pcie_type == PCI_EXP_TYPE_RC_END && f->vendor == 0x8086))
+                        return TRI_YES;
+                return flags_on(f, ret_why);
+        }
+}
+
+/* The function itself passes nothing on unless it is one of several of its slot: a conventional one alone in its slot does no harm. */
+static bool is_harmless(const PciFunction *f) {
+        return !f->multifunction && !pci_function_is_bridge(f);
+}
+
+const PciFunction *acs_first_gap(const Host *h, const PciFunction *f, const char **ret_why, const PciFunction **ret_unknown) {
+        const PciFunction *hop = f;
+
+        if (ret_unknown)
+                *ret_unknown = NULL;
+        /* A tree of buses is at most 256 deep: a loop in a bad recording ends here. */
+        for (int depth = 0; hop && depth < 256; depth++) {
+                Tri isolates = is_harmless(hop) ? TRI_YES : acs_isolates(hop, ret_why);
+                if (isolates == TRI_NO)
+                        return hop;
+                if (isolates == TRI_UNKNOWN) {
+                        if (ret_unknown)
+                                *ret_unknown = hop;
+                        return NULL;
+                }
+                hop = hop->has_parent ? host_find_function(h, &hop->parent) : NULL;
+        }
+        return NULL;
+}
+
+static const PciFunction *first_below(const Host *h, const PciFunction *port) {
+        for (size_t i = 0; i < h->n_functions; i++)
+                if (h->functions[i].has_parent && pci_address_equal(&h->functions[i].parent, &port->address))
+                        return &h->functions[i];
+        return NULL;
+}
+
+static bool is_separate(const Host *h, const PciFunction *f, const PciFunction *port) {
+        const IommuGroup *g = host_find_group(h, port->group);
+        const char *why;
+
+        if (!g || port->group == f->group || acs_first_gap(h, port, &why, NULL))
+                return false;
+        for (size_t i = 0; i < g->n_members; i++) {
+                const PciFunction *m = host_find_function(h, &g->members[i]);
+                if (!m || !pci_function_is_bridge(m))
+                        return false;
+        }
+        return acs_isolates(port, &why) == TRI_YES;
+}
+
+const PciFunction *acs_better_slot(const Host *h, const PciFunction *f, const PciFunction **ret_holds) {
+        const PciFunction *found = NULL;
+
+        for (size_t i = 0; i < h->n_functions; i++) {
+                const PciFunction *port = &h->functions[i];
+                if ((port->pcie_type != PCI_EXP_TYPE_ROOT_PORT && port->pcie_type != PCI_EXP_TYPE_DOWNSTREAM) || !port->slot ||
+                    !pci_function_is_bridge(port) || !is_separate(h, f, port))
+                        continue;
+                const PciFunction *holds = first_below(h, port);
+                if (found && holds)
+                        continue;
+                found = port;
+                *ret_holds = holds;
+                if (!holds)
+                        break;
+        }
+        return found;
+}
