@@ -12,12 +12,24 @@ extern const Check check_sr_iov;                                                
 extern const Check check_host_disk_use, check_host_boot_path, check_disk_shared_path;                    /* host-use.c */
 extern const Check check_guest_conflict;                                                                 /* guest.c */
 
+extern const Check check_cpu_virtualization, check_interrupt_remapping, check_acs_override, check_ecc_memory;  /* platform.c */
+extern const Check check_competing_binder, check_driver_builtin;                                               /* binder.c */
+extern const Check check_reset_method, check_interrupt_mode, check_power_state, check_vmd_or_remapped;         /* device.c */
+extern const Check check_hardware_quirk;                                                                       /* quirk.c */
+extern const Check check_twin_device, check_pcie_link, check_numa_local;                                       /* place.c */
+
 /* A finding of check c about function f (NULL: about the host). */
 #define check_add(c, f, l, verdict, ...) \
         finding_add(l, (c)->id, (c)->kind, verdict, (f) ? PCI_ADDRESS_STR(&(f)->address) : NULL, __VA_ARGS__)
 /* 0 or -ENOMEM from what finding_add and friends return. */
 int check_result(const Finding *f);
 
+bool host_is_x86(const Host *h);
+/* A word of the kernel's command line, or of a list after '=' in it: "iommu=off", "relax_rmrr"; "pcie_acs_override" with any
+ * value. */
+bool command_line_has(const Host *h, const char *word);
+/* False: it is part of the mainboard, so nothing else can be at its place. */
+bool function_is_card(const Host *h, const PciFunction *f);
 bool request_has(const CheckRequest *q, const PciAddress *a);
 /* "0000:03:00.0 Intel SATA controller (class 010601, driver ahci)"; NULL when out of memory. */
 char *function_describe(const PciFunction *f);

@@ -3,6 +3,7 @@
  * IOMMU groups. The kernel's groups are the truth; a group is viable when every member has no driver, or one that does not
  * use DMA on its own: vfio-*, pci-stub, pcieport (iommu_device_use_default_domain, drivers/iommu/iommu.c).
  */
+#include "check/acs.h"
 #include "check/family.h"
 
 /* -- group-isolated ------------------------------------------------------------------------------------------------------ */
@@ -57,24 +58,64 @@ static int add_obstacles(const Host *h, const IommuGroup *g, const CheckRequest 
         return 0;
 }
 
+/* "Why the group is what it is", for people. */
+static int add_explanation(const Host *h, const PciFunction *f, Finding *fail) {
+        static const char explained[] = "explanation (the kernel's group is what counts)";
+        const PciFunction *unknown;
+        const char *why = "";
+        const PciFunction *gap = acs_first_gap(h, f, &why, &unknown);
+        _cleanup_free_ char *hop = gap || unknown ? function_describe(gap ? gap : unknown) : NULL;
+
+        if (unknown)
+                return finding_evidence(fail, "%s: not known, as %s does not tell whether it has ACS: %s", explained, hop ? hop : "a hop",
+                                        why);
+        if (!gap)
+                return finding_evidence(fail, "%s: every hop has ACS; the kernel knows another reason, as in `dmesg | grep -i iommu`",
+                                        explained);
+        return finding_evidence(fail, "%s: the first hop that does not isolate is %s: %s", explained, hop ? hop : "", why);
+}
+
+/* " The slot below 0000:00:1b.0 has a group of its own and is empty."; "" when none is known, NULL when out of memory. */
+static char *print_better_slot(const Host *h, const PciFunction *f) {
+        const PciFunction *holds = NULL, *port = acs_better_slot(h, f, &holds);
+        char *text;
+
+        if (!port)
+                return strdup("");
+        if (asprintf(&text, " The slot below %s has a group of its own and %s%s.", PCI_ADDRESS_STR(&port->address),
+                     holds ? "now holds " : "is empty", holds ? PCI_ADDRESS_STR(&holds->address) : "") < 0)
+                return NULL;
+        return text;
+}
+
+static void add_shared_remedy(const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f, const char *companions,
+                              const char *slot, Finding *fail) {
+        if (only_controllers(h, g, q, f))
+                (void) finding_remedy(fail, "Assign the controllers of the group together: %s%s; or move the card to a slot with a "
+                                            "group of its own.%s", PCI_ADDRESS_STR(&f->address), companions, slot);
+        else if (!function_is_card(h, f))
+                (void) finding_remedy(fail, "It is part of the mainboard and cannot be moved: use a separate HBA in a slot "
+                                            "with a group of its own.%s", slot);
+        else
+                (void) finding_remedy(fail, "Move the card to another slot, best one of the processor's; onboard controllers cannot "
+                                            "be moved: use a separate HBA.%s%s", slot,
+                                      *slot || f->pcie_type == PCIE_UNKNOWN ? "" : " No slot with a group of its own was found.");
+}
+
 static int explain_shared(const Check *c, const Host *h, const IommuGroup *g, const CheckRequest *q, const PciFunction *f,
                           FindingList *l) {
         _cleanup_free_ char *others = print_obstacles(h, g, q, f, print_obstacle);
         _cleanup_free_ char *companions = print_obstacles(h, g, q, f, print_companion);
+        _cleanup_free_ char *slot = print_better_slot(h, f);
 
-        if (!others || !companions)
+        if (!others || !companions || !slot)
                 return check_result(NULL);
         Finding *fail = check_add(c, f, l, VERDICT_FAIL, "%s shares IOMMU group %d with what the host uses: %s",
                                   PCI_ADDRESS_STR(&f->address), g->number, others);
-        if (!fail || add_obstacles(h, g, q, f, fail) < 0)
+        if (!fail || add_obstacles(h, g, q, f, fail) < 0 || add_explanation(h, f, fail) < 0)
                 return check_result(NULL);
         (void) finding_evidence(fail, "/sys/kernel/iommu_groups/%d/devices lists the members", g->number);
-        if (only_controllers(h, g, q, f))
-                (void) finding_remedy(fail, "Assign the controllers of the group together: %s%s; or move the card to a slot with a "
-                                            "group of its own.", PCI_ADDRESS_STR(&f->address), companions);
-        else
-                (void) finding_remedy(fail, "Move the card to another slot, best one of the processor's; onboard controllers cannot "
-                                            "be moved: use a separate HBA.");
+        add_shared_remedy(h, g, q, f, companions, slot, fail);
         return check_result(fail);
 }
 

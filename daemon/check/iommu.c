@@ -4,16 +4,6 @@
 
 /* -- iommu-enabled ----------------------------------------------------------------------------------------------------- */
 
-static bool command_line_has(const Host *h, const char *word) {
-        const char *line = h->command_line;
-        size_t n = strlen(word);
-
-        for (const char *s = line ? strstr(line, word) : NULL; s; s = strstr(s + n, word))
-                if ((s == line || s[-1] == ' ') && (s[n] == 0 || s[n] == ' ' || s[n] == '\n' || s[n] == ','))
-                        return true;
-        return false;
-}
-
 static const char *disabling_word(const Host *h) {
         static const char *const words[] = { "intel_iommu=off", "iommu=off", "amd_iommu=off" };
 
@@ -21,6 +11,44 @@ static const char *disabling_word(const Host *h) {
                 if (command_line_has(h, words[i]))
                         return words[i];
         return NULL;
+}
+
+static int explain_unknown(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "the kernel uses no IOMMU");
+
+        (void) finding_evidence(fail, "/sys/class/iommu is empty");
+        if (h->command_line)
+                (void) finding_evidence(fail, "/proc/cmdline: %s", h->command_line);
+        (void) finding_remedy(fail, "On Intel machines add intel_iommu=on to the kernel's command line and reboot; see that VT-d or "
+                                 "AMD-Vi is enabled in the firmware setup.");
+        return check_result(fail);
+}
+
+/* The firmware offers one: it is the kernel that does not use it. */
+static int explain_kernel(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
+        bool intel = str_equal(h->firmware_table, "DMAR");
+        const char *option = intel ? "CONFIG_INTEL_IOMMU" : "CONFIG_AMD_IOMMU";
+        const char *release = h->kernel_release ? h->kernel_release : "";
+        Finding *fail;
+
+        if (h->iommu_built == TRI_NO) {
+                fail = check_add(c, f, l, VERDICT_FAIL, "the kernel was built without the driver for the IOMMU that the firmware offers");
+                (void) finding_evidence(fail, "/boot/config-%s does not have %s=y", release, option);
+                (void) finding_remedy(fail, "Boot a kernel with %s.", option);
+        } else if (intel && h->iommu_default_on == TRI_NO) {
+                fail = check_add(c, f, l, VERDICT_FAIL, "the kernel leaves the IOMMU off unless it is told to use it");
+                (void) finding_evidence(fail, "/boot/config-%s does not have CONFIG_INTEL_IOMMU_DEFAULT_ON=y", release);
+                (void) finding_remedy(fail, "Add intel_iommu=on to the kernel's command line and reboot.");
+        } else {
+                fail = check_add(c, f, l, VERDICT_FAIL, "the kernel uses no IOMMU, though the firmware offers one");
+                (void) finding_remedy(fail, "%s`dmesg | grep -i -e DMAR -e IOMMU -e AMD-Vi` tells why the kernel rejected it; look for "
+                                            "a firmware update.", intel ? "Add intel_iommu=on to the kernel's command line and reboot. "
+                                                                          "If that does not help, " : "");
+        }
+        (void) finding_evidence(fail, "/sys/firmware/acpi/tables/%s exists, /sys/class/iommu is empty", h->firmware_table);
+        if (h->command_line)
+                (void) finding_evidence(fail, "/proc/cmdline: %s", h->command_line);
+        return check_result(fail);
 }
 
 static int explain_no_iommu(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
@@ -33,21 +61,15 @@ static int explain_no_iommu(const Check *c, const Host *h, const PciFunction *f,
                 (void) finding_remedy(fail, "Take %s off the kernel's command line and reboot.", word);
                 return check_result(fail);
         }
-        if (h->firmware_iommu == TRI_NO) {
+        /* DMAR and IVRS are tables of x86 */
+        if (h->firmware_iommu == TRI_NO && host_is_x86(h)) {
                 fail = check_add(c, f, l, VERDICT_FAIL, "the firmware offers no IOMMU");
                 (void) finding_evidence(fail, "/sys/firmware/acpi/tables has neither DMAR (Intel) nor IVRS (AMD)");
                 (void) finding_remedy(fail, "Enable VT-d (Intel) or AMD-Vi/IOMMU (AMD) in the firmware setup. Without such an option "
                                          "the machine cannot hand over controllers.");
                 return check_result(fail);
         }
-        fail = check_add(c, f, l, VERDICT_FAIL, "the kernel uses no IOMMU%s",
-                      h->firmware_iommu == TRI_YES ? ", though the firmware offers one" : "");
-        (void) finding_evidence(fail, "/sys/class/iommu is empty");
-        if (h->command_line)
-                (void) finding_evidence(fail, "/proc/cmdline: %s", h->command_line);
-        (void) finding_remedy(fail, "On Intel machines add intel_iommu=on to the kernel's command line and reboot; see that VT-d or "
-                                 "AMD-Vi is enabled in the firmware setup.");
-        return check_result(fail);
+        return h->firmware_table ? explain_kernel(c, h, f, l) : explain_unknown(c, h, f, l);
 }
 
 static int run_iommu_enabled(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {

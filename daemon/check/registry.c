@@ -4,7 +4,10 @@
 #include <errno.h>
 
 const Check *const checks[] = {
+        &check_cpu_virtualization,
         &check_iommu_enabled,
+        &check_interrupt_remapping,
+        &check_acs_override,
         &check_vfio_available,
         &check_no_iommu_mode,
         &check_host_boot_path,
@@ -15,6 +18,17 @@ const Check *const checks[] = {
         &check_group_platform,
         &check_reserved_region,
         &check_sr_iov,
+        &check_competing_binder,
+        &check_reset_method,
+        &check_interrupt_mode,
+        &check_power_state,
+        &check_hardware_quirk,
+        &check_vmd_or_remapped,
+        &check_driver_builtin,
+        &check_twin_device,
+        &check_pcie_link,
+        &check_numa_local,
+        &check_ecc_memory,
 };
 const size_t n_checks = ELEMENTSOF(checks);
 
@@ -34,6 +48,28 @@ bool request_has(const CheckRequest *q, const PciAddress *a) {
                 if (pci_address_equal(&q->controllers[i], a))
                         return true;
         return false;
+}
+
+bool host_is_x86(const Host *h) {
+        return h->architecture && (strncmp(h->architecture, "x86", 3) == 0 || (*h->architecture == 'i' && strstr(h->architecture, "86")));
+}
+
+bool command_line_has(const Host *h, const char *word) {
+        const char *line = h->command_line;
+        size_t n = strlen(word);
+
+        for (const char *s = line ? strstr(line, word) : NULL; s; s = strstr(s + n, word))
+                if ((s == line || strchr(" ,=", s[-1])) && strchr(" \n,=", s[n]))
+                        return true;
+        return false;
+}
+
+/* A port says in its PCI Express capability whether its link ends in a slot or on the board (PCI Express Base Specification 5.0,
+ * section 7.5.3.2). */
+bool function_is_card(const Host *h, const PciFunction *f) {
+        const PciFunction *port = f->has_parent ? host_find_function(h, &f->parent) : NULL;
+
+        return f->has_parent && !(port && port->pcie_type >= 0 && !port->slot && f->pcie_type != PCIE_CONVENTIONAL);
 }
 
 char *function_describe(const PciFunction *f) {

@@ -20,6 +20,7 @@ static void no_units(Host *h) {
 static void firmware_without_iommu(Host *h) {
         no_units(h);
         h->firmware_iommu = TRI_NO;
+        h->firmware_table = NULL;
 }
 
 static void iommu_off(Host *h) {
@@ -213,6 +214,11 @@ static void a_healthy_machine_passes(void **state) {
                         fail_msg("%s: %s", l.items[i].check, l.items[i].message);
 }
 
+/* What managed='yes' means is told by two checks: the guest has it already, and libvirt binds it. */
+static bool is_also(size_t i, const Finding *f) {
+        return cases[i].change == managed_by_itself && str_equal(f->check, "competing-binder");
+}
+
 static void each_fails_for_its_reason_alone(void **state) {
         (void) state;
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -223,7 +229,7 @@ static void each_fails_for_its_reason_alone(void **state) {
                 run(h, &l);
                 for (size_t j = 0; j < l.n; j++) {
                         const Finding *f = &l.items[j];
-                        if (f->verdict != VERDICT_FAIL)
+                        if (f->verdict != VERDICT_FAIL || is_also(i, f))
                                 continue;
                         failed++;
                         if (!str_equal(f->check, cases[i].check))
@@ -238,10 +244,18 @@ static void each_fails_for_its_reason_alone(void **state) {
         }
 }
 
+/* test-check-pci.c */
+static const char *const pci_checks[] = {
+        "cpu-virtualization", "interrupt-remapping", "acs-override", "competing-binder", "reset-method", "interrupt-mode",
+        "power-state", "hardware-quirk", "vmd-or-remapped", "driver-builtin", "twin-device", "pcie-link", "ecc-memory", "numa-local",
+};
+
 static void every_check_has_a_case(void **state) {
         (void) state;
         for (size_t i = 0; i < n_checks; i++) {
                 bool found = false;
+                for (size_t j = 0; j < ELEMENTSOF(pci_checks); j++)
+                        found |= str_equal(pci_checks[j], checks[i]->id);
                 for (size_t j = 0; j < ELEMENTSOF(cases); j++)
                         found |= str_equal(cases[j].check, checks[i]->id);
                 if (!found)
