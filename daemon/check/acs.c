@@ -88,6 +88,10 @@ const PciFunction *acs_first_gap(const Host *h, const PciFunction *f, const char
         return NULL;
 }
 
+static bool is_port(const PciFunction *f) {
+        return f->pcie_type == PCI_EXP_TYPE_ROOT_PORT || f->pcie_type == PCI_EXP_TYPE_DOWNSTREAM;
+}
+
 static const PciFunction *first_below(const Host *h, const PciFunction *port) {
         for (size_t i = 0; i < h->n_functions; i++)
                 if (h->functions[i].has_parent && pci_address_equal(&h->functions[i].parent, &port->address))
@@ -114,8 +118,7 @@ const PciFunction *acs_better_slot(const Host *h, const PciFunction *f, const Pc
 
         for (size_t i = 0; i < h->n_functions; i++) {
                 const PciFunction *port = &h->functions[i];
-                if ((port->pcie_type != PCI_EXP_TYPE_ROOT_PORT && port->pcie_type != PCI_EXP_TYPE_DOWNSTREAM) || !port->slot ||
-                    !pci_function_is_bridge(port) || !is_separate(h, f, port))
+                if (!is_port(port) || !port->slot || !pci_function_is_bridge(port) || !is_separate(h, f, port))
                         continue;
                 const PciFunction *holds = first_below(h, port);
                 if (found && holds)
@@ -126,4 +129,12 @@ const PciFunction *acs_better_slot(const Host *h, const PciFunction *f, const Pc
                         break;
         }
         return found;
+}
+
+/* A port says in its PCI Express capability whether its link ends in a slot or on the board (PCI Express Base Specification 5.0,
+ * section 7.5.3.2). */
+bool function_is_card(const Host *h, const PciFunction *f) {
+        const PciFunction *port = f->has_parent ? host_find_function(h, &f->parent) : NULL;
+
+        return f->has_parent && !(port && is_port(port) && !port->slot);
 }

@@ -19,3 +19,6 @@ const PciFunction *acs_first_gap(const Host *h, const PciFunction *f, const char
 /* A slot whose port the kernel keeps apart from others, so that a card in it gets a group of its own; an empty one before one
  * with a card in it. NULL: none that is known. */
 const PciFunction *acs_better_slot(const Host *h, const PciFunction *f, const PciFunction **ret_holds);
+
+/* False: it is part of the mainboard, so nothing else can be at its place. */
+bool function_is_card(const Host *h, const PciFunction *f);

@@ -28,8 +28,6 @@ bool host_is_x86(const Host *h);
 /* A word of the kernel's command line, or of a list after '=' in it: "iommu=off", "relax_rmrr"; "pcie_acs_override" with any
  * value. */
 bool command_line_has(const Host *h, const char *word);
-/* False: it is part of the mainboard, so nothing else can be at its place. */
-bool function_is_card(const Host *h, const PciFunction *f);
 bool request_has(const CheckRequest *q, const PciAddress *a);
 /* "0000:03:00.0 Intel SATA controller (class 010601, driver ahci)"; NULL when out of memory. */
 char *function_describe(const PciFunction *f);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where the controller is: among its like, on its link, near which memory. */
+#include "check/acs.h"
 #include "check/family.h"
 
 /* -- twin-device --------------------------------------------------------------------------------------------------------- */

@@ -64,14 +64,6 @@ bool command_line_has(const Host *h, const char *word) {
         return false;
 }
 
-/* A port says in its PCI Express capability whether its link ends in a slot or on the board (PCI Express Base Specification 5.0,
- * section 7.5.3.2). */
-bool function_is_card(const Host *h, const PciFunction *f) {
-        const PciFunction *port = f->has_parent ? host_find_function(h, &f->parent) : NULL;
-
-        return f->has_parent && !(port && port->pcie_type >= 0 && !port->slot && f->pcie_type != PCIE_CONVENTIONAL);
-}
-
 char *function_describe(const PciFunction *f) {
         _cleanup_free_ char *model = pci_function_model(f);
         char *text;

@@ -557,6 +557,84 @@ static void no_iommu_says_whose_fault_it_is(void **state) {
         }
 }
 
+/* -- why the group is what it is --------------------------------------------------------------------------------------------- */
+
+/* twin1 becomes a NIC of the group that hba is in, below one port without ACS; twin2 another port, empty. */
+static Host *shared_machine(void) {
+        Host *h = machine_new();
+        PciFunction *nic = machine_function(h, &twin1), *slot = machine_function(h, &twin2), *port = port_of(h);
+        IommuGroup *g = (IommuGroup *) host_find_group(h, 20), *other = (IommuGroup *) host_find_group(h, 30);
+
+        port->acs = TRI_NO;
+        nic->class = 0x020000;
+        set(&nic->driver, "e1000e");
+        nic->group = 20;
+        g->members = reallocarray(g->members, 2, sizeof *g->members);
+        g->members[g->n_members++] = twin1;
+        slot->class = 0x060400;
+        slot->header_type = 1;
+        slot->pcie_type = PCI_EXP_TYPE_ROOT_PORT;
+        slot->acs = TRI_YES;
+        set(&slot->driver, "pcieport");
+        other->members[0] = twin2;
+        other->n_members = 1;
+        host_sort(h);
+        return h;
+}
+
+static void assert_explained(Host *h, const char *explanation, const char *remedy) {
+        _cleanup_findings_ FindingList l = {};
+        bool found = false;
+
+        run(h, &l);
+        for (size_t i = 0; i < l.n; i++) {
+                if (!str_equal(l.items[i].check, "group-isolated"))
+                        continue;
+                assert_int_equal(l.items[i].verdict, VERDICT_FAIL);
+                for (size_t j = 0; j < l.items[i].n_evidence; j++)
+                        found |= strstr(l.items[i].evidence[j], explanation) && strstr(l.items[i].evidence[j], "explanation");
+                if (!strstr(l.items[i].remedy, remedy))
+                        fail_msg("\"%s\" does not say \"%s\"", l.items[i].remedy, remedy);
+        }
+        if (!found)
+                fail_msg("nothing says \"%s\"", explanation);
+}
+
+static void the_first_gap_is_named(void **state) {
+        _cleanup_(host_freep) Host *h = shared_machine();
+
+        (void) state;
+        assert_explained(h, "isolate is 0000:00:02.0", "slot below 0000:05:02.0 has a group of its own and is empty");
+        machine_function(h, &twin2)->acs_on = 0x01;
+        assert_explained(h, "it has no ACS capability", "No slot with a group of its own was found");
+        machine_function(h, &hba)->multifunction = true;
+        assert_explained(h, "isolate is 0000:03:00.0", "Move the card");
+        port_of(h)->slot = false;
+        assert_explained(h, "isolate is 0000:03:00.0", "cannot be moved");
+}
+
+static void the_gap_may_be_of_several_kinds(void **state) {
+        _cleanup_(host_freep) Host *h = shared_machine();
+        PciFunction *port = port_of(h);
+
+        (void) state;
+        port->acs = TRI_YES;
+        port->acs_on = 0x19;
+        assert_explained(h, "not switched on completely", "Move");
+        /* what the port cannot do is wired */
+        port->acs_able = 0x19;
+        assert_explained(h, "every hop has ACS", "Move");
+        port->pcie_type = PCI_EXP_TYPE_PCI_BRIDGE;
+        assert_explained(h, "bridge to conventional PCI", "Move");
+        port->pcie_type = PCIE_UNKNOWN;
+        assert_explained(h, "not known, as 0000:00:02.0", "Move");
+        /* Intel's 8 series has no ACS, but the kernel knows how to make it isolate */
+        port->pcie_type = PCI_EXP_TYPE_ROOT_PORT;
+        port->acs = TRI_NO;
+        port->device = 0x8c10;
+        assert_explained(h, "every hop has ACS", "Move");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(each_complains_for_its_reason_alone),
@@ -566,6 +644,8 @@ int main(void) {
                 cmocka_unit_test(managed_devices_are_told),
                 cmocka_unit_test(a_reset_that_hits_others_names_them),
                 cmocka_unit_test(no_iommu_says_whose_fault_it_is),
+                cmocka_unit_test(the_first_gap_is_named),
+                cmocka_unit_test(the_gap_may_be_of_several_kinds),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
