@@ -71,16 +71,14 @@ static bool is_harmless(const PciFunction *f) {
 const PciFunction *acs_first_gap(const Host *h, const PciFunction *f, const char **ret_why, const PciFunction **ret_unknown) {
         const PciFunction *hop = f;
 
-        if (ret_unknown)
-                *ret_unknown = NULL;
+        *ret_unknown = NULL;
         /* A tree of buses is at most 256 deep: a loop in a bad recording ends here. */
         for (int depth = 0; hop && depth < 256; depth++) {
                 Tri isolates = is_harmless(hop) ? TRI_YES : acs_isolates(hop, ret_why);
                 if (isolates == TRI_NO)
                         return hop;
                 if (isolates == TRI_UNKNOWN) {
-                        if (ret_unknown)
-                                *ret_unknown = hop;
+                        *ret_unknown = hop;
                         return NULL;
                 }
                 hop = hop->has_parent ? host_find_function(h, &hop->parent) : NULL;
@@ -101,16 +99,17 @@ static const PciFunction *first_below(const Host *h, const PciFunction *port) {
 
 static bool is_separate(const Host *h, const PciFunction *f, const PciFunction *port) {
         const IommuGroup *g = host_find_group(h, port->group);
+        const PciFunction *unknown;
         const char *why;
 
-        if (!g || port->group == f->group || acs_first_gap(h, port, &why, NULL))
+        if (!g || port->group == f->group || acs_first_gap(h, port, &why, &unknown) || unknown)
                 return false;
         for (size_t i = 0; i < g->n_members; i++) {
                 const PciFunction *m = host_find_function(h, &g->members[i]);
                 if (!m || !pci_function_is_bridge(m))
                         return false;
         }
-        return acs_isolates(port, &why) == TRI_YES;
+        return true;
 }
 
 const PciFunction *acs_better_slot(const Host *h, const PciFunction *f, const PciFunction **ret_holds) {

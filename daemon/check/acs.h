@@ -12,8 +12,8 @@
  * 64 bytes could not be read. *ret_why (static, for people) is set unless TRI_YES. */
 Tri acs_isolates(const PciFunction *f, const char **ret_why);
 
-/* The first hop from f towards the root, f itself included, that does not isolate; NULL when all do, or when *ret_unknown (may
- * be NULL) names the hop before it that could not be read. */
+/* The first hop from f towards the root, f itself included, that does not isolate; NULL when all do, or when *ret_unknown is
+ * a hop that could not be read and not NULL. */
 const PciFunction *acs_first_gap(const Host *h, const PciFunction *f, const char **ret_why, const PciFunction **ret_unknown);
 
 /* A slot whose port the kernel keeps apart from others, so that a card in it gets a group of its own; an empty one before one
