@@ -51,8 +51,9 @@ static bool resets_alone(const char *methods) {
         return false;
 }
 
+/* The root bus is never reset. */
 static bool on_same_bus(const PciFunction *a, const PciFunction *b) {
-        return a != b && a->address.domain == b->address.domain && a->address.bus == b->address.bus;
+        return a != b && a->has_parent && b->has_parent && pci_address_equal(&a->parent, &b->parent);
 }
 
 /* ": 0000:03:00.1, 0000:03:00.2"; "" when it is alone on its bus; NULL when out of memory. */

@@ -67,7 +67,6 @@ static int read_quirks(PciFunction *f, sd_hwdb *db) {
 int probe_quirks(Host *h, const char *database, Error **e) {
         _cleanup_(sd_hwdb_unrefp) sd_hwdb *db = NULL;
         const char *value;
-        int r;
 
         h->quirks_known = TRI_NO;
         if ((database ? sd_hwdb_new_from_path(database, &db) : sd_hwdb_new(&db)) < 0)
@@ -76,7 +75,7 @@ int probe_quirks(Host *h, const char *database, Error **e) {
         if (sd_hwdb_get(db, "passthru:records", "PASSTHRU_RECORDS", &value) < 0)
                 return 0;
         for (size_t i = 0; i < h->n_functions; i++)
-                if ((r = read_quirks(&h->functions[i], db)) < 0)
+                if (read_quirks(&h->functions[i], db) < 0)
                         return error_oom(e);
         h->quirks_known = TRI_YES;
         return 0;

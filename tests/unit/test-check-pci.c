@@ -7,9 +7,10 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 
-#include "check/acs.h"
+#include "base/file.h"
 #include "check/check.h"
 #include "support-plan.h"
 
@@ -98,6 +99,7 @@ static void bus_reset(Host *h) {
 }
 
 static void shared_bus_reset(Host *h) {
+        machine_function(h, &twin1)->has_parent = machine_function(h, &twin2)->has_parent = true;
         set(&machine_function(h, &twin1)->reset_method, "cxl_bus bus");
 }
 
@@ -635,6 +637,25 @@ static void the_gap_may_be_of_several_kinds(void **state) {
         assert_explained(h, "every hop has ACS", "Move");
 }
 
+/* -- the page ---------------------------------------------------------------------------------------------------------------- */
+
+static void the_page_has_every_check_and_no_other(void **state) {
+        _cleanup_free_ char *page = NULL;
+        size_t n = 0;
+
+        (void) state;
+        assert_int_equal(file_read(AT_FDCWD, "docs/checks.md", &page, NULL), 0);
+        for (size_t i = 0; i < n_checks; i++) {
+                char heading[64];
+                (void) snprintf(heading, sizeof heading, "\n## %s\n", checks[i]->id);
+                if (!strstr(page, heading))
+                        fail_msg("docs/checks.md has no %s", checks[i]->id);
+        }
+        for (const char *s = strstr(page, "\n## "); s; s = strstr(s + 1, "\n## "))
+                n++;
+        assert_int_equal(n, n_checks);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(each_complains_for_its_reason_alone),
@@ -646,6 +667,7 @@ int main(void) {
                 cmocka_unit_test(no_iommu_says_whose_fault_it_is),
                 cmocka_unit_test(the_first_gap_is_named),
                 cmocka_unit_test(the_gap_may_be_of_several_kinds),
+                cmocka_unit_test(the_page_has_every_check_and_no_other),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
