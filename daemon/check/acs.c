@@ -6,18 +6,31 @@
 /* REQ_ACS_FLAGS, drivers/iommu/iommu.c */
 #define REQUIRED (PCI_ACS_SV | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF)
 
-/* Root ports of Intel chipsets without the capability that the kernel makes isolate by other registers
- * (pci_quirk_intel_pch_acs, drivers/pci/quirks.c). */
-static bool is_known_port(const PciFunction *f) {
-        static const uint16_t ranges[][2] = {
-                { 0x3b42, 0x3b51 }, { 0x1c10, 0x1c1f }, { 0x1e10, 0x1e1f }, { 0x8c10, 0x8c1f }, { 0x9c10, 0x9c1b },
-                { 0x9c90, 0x9c9b }, { 0x1d10, 0x1d1e }, { 0x8d10, 0x8d1e }, { 0x8c90, 0x8c9e },
+/* Functions without the capability, or with too little in it, that the kernel knows to isolate all the same, or makes to
+ * (pci_dev_acs_enabled, drivers/pci/quirks.c). */
+static bool is_known(const PciFunction *f) {
+        static const struct {
+                uint16_t vendor, first, last;
+                bool root; /* only on the root bus */
+        } known[] = {
+                /* Intel chipsets: pci_quirk_intel_pch_acs */
+                { 0x8086, 0x3b42, 0x3b51, false }, { 0x8086, 0x1c10, 0x1c1f, false }, { 0x8086, 0x1e10, 0x1e1f, false },
+                { 0x8086, 0x8c10, 0x8c1f, false }, { 0x8086, 0x9c10, 0x9c1b, false }, { 0x8086, 0x9c90, 0x9c9b, false },
+                { 0x8086, 0x1d10, 0x1d1e, false }, { 0x8086, 0x8d10, 0x8d1e, false }, { 0x8086, 0x8c90, 0x8c9e, false },
+                /* AMD southbridges: pci_quirk_amd_sb_acs */
+                { 0x1002, 0x4383, 0x4385, true }, { 0x1002, 0x439c, 0x439d, true }, { 0x1002, 0x4399, 0x4399, true },
+                { 0x1022, 0x780f, 0x780f, true }, { 0x1022, 0x7809, 0x7809, true },
+                /* pci_quirk_xgene_acs, pci_quirk_al_acs, pci_quirk_brcm_acs */
+                { 0x10e8, 0xe004, 0xe004, false }, { 0x1def, 0xe005, 0xe00c, false }, { 0x1c36, 0x0031, 0x0031, false },
+                { 0x14e4, 0xd714, 0xd714, false },
         };
 
-        for (size_t i = 0; i < ELEMENTSOF(ranges) && f->vendor == 0x8086; i++)
-                if (f->device >= ranges[i][0] && f->device <= ranges[i][1])
+        for (size_t i = 0; i < ELEMENTSOF(known); i++)
+                if (f->vendor == known[i].vendor && f->device >= known[i].first && f->device <= known[i].last &&
+                    !(known[i].root && f->has_parent))
                         return true;
-        return false;
+        /* Intel's own devices in the root complex: pci_quirk_rciep_acs */
+        return f->vendor == 0x8086 && f->pcie_type == PCI_EXP_TYPE_RC_END;
 }
 
 /* pci_acs_flags_enabled, drivers/pci/pci.c: what the capability does not list is hardwired. */
@@ -38,6 +51,8 @@ static Tri flags_on(const PciFunction *f, const char **ret_why) {
 
 /* pci_acs_enabled, drivers/pci/pci.c */
 Tri acs_isolates(const PciFunction *f, const char **ret_why) {
+        if (is_known(f))
+                return TRI_YES;
         switch (f->pcie_type) {
         case PCIE_UNKNOWN:
                 *ret_why = "its config space beyond 64 bytes could not be read";
@@ -54,12 +69,9 @@ Tri acs_isolates(const PciFunction *f, const char **ret_why) {
                 return TRI_NO;
         case PCI_EXP_TYPE_ROOT_PORT:
         case PCI_EXP_TYPE_DOWNSTREAM:
-                return is_known_port(f) ? TRI_YES : flags_on(f, ret_why);
-        default:
-                /* Intel's own devices in the root complex: pci_quirk_rciep_acs */
-                if (!f->multifunction || (f->pcie_type == PCI_EXP_TYPE_RC_END && f->vendor == 0x8086))
-                        return TRI_YES;
                 return flags_on(f, ret_why);
+        default:
+                return f->multifunction ? flags_on(f, ret_why) : TRI_YES;
         }
 }
 

@@ -45,7 +45,8 @@ static int add_override(const Check *c, const PciFunction *f, const Claim *claim
 }
 
 static int add_ids(const Check *c, const PciFunction *f, const Claim *claim, FindingList *l) {
-        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "vfio-pci takes every card with the ids of %s at boot", PCI_ADDRESS_STR(&f->address));
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "vfio-pci takes every card with the ids of %s at boot",
+                                  PCI_ADDRESS_STR(&f->address));
 
         (void) finding_evidence(fail, "%s: %s", claim->where, claim->text);
         (void) finding_remedy(fail, "Hand it over: take the ids out of %s%s, reboot, then assign it. passthru claims this one card, not "
@@ -61,8 +62,8 @@ static int add_softdep(const Check *c, const PciFunction *f, const Claim *claim,
                                   PCI_ADDRESS_STR(&f->address));
 
         (void) finding_evidence(warn, "%s: %s", claim->where, claim->text);
-        (void) finding_remedy(warn, "passthru does not need it: take the line out of %s and make the initramfs again (update-initramfs -u).",
-                              claim->where);
+        (void) finding_remedy(warn, "passthru does not need it: take the line out of %s and make the initramfs again "
+                                    "(update-initramfs -u).", claim->where);
         return check_result(warn);
 }
 
@@ -79,20 +80,23 @@ static int check_claim(const Check *c, const Host *h, const PciFunction *f, cons
         }
 }
 
+static int add_managed(const Check *c, const PciFunction *f, const char *guest, FindingList *l) {
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "libvirt binds %s whenever guest %s starts, and gives it back to the host "
+                                                         "whenever it stops", PCI_ADDRESS_STR(&f->address), guest);
+
+        (void) finding_evidence(fail, "virsh dumpxml %s: the host device has managed='yes'", guest);
+        (void) finding_remedy(fail, "Hand it over: shut the guest down, remove that device with virsh edit %s, then assign it: assign "
+                                    "adds its own.", guest);
+        return check_result(fail);
+}
+
 /* virHostdevPreparePCIDevices binds a managed device at each start and gives it back to the host at each stop. */
 static int check_managed(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
         for (size_t i = 0; i < h->n_guests; i++)
                 for (size_t j = 0; j < h->guests[i].n_devices; j++) {
                         const GuestDevice *d = &h->guests[i].devices[j];
-                        if (!d->managed || !pci_address_equal(&d->address, &f->address))
-                                continue;
-                        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "libvirt binds %s whenever guest %s starts, and gives it back to the "
-                                                                         "host whenever it stops", PCI_ADDRESS_STR(&f->address),
-                                                  h->guests[i].name);
-                        (void) finding_evidence(fail, "virsh dumpxml %s: the host device has managed='yes'", h->guests[i].name);
-                        (void) finding_remedy(fail, "Hand it over: shut the guest down, remove that device with virsh edit %s, then assign "
-                                                    "it: assign adds its own.", h->guests[i].name);
-                        return check_result(fail);
+                        if (d->managed && pci_address_equal(&d->address, &f->address))
+                                return add_managed(c, f, h->guests[i].name, l);
                 }
         return 0;
 }
@@ -143,11 +147,11 @@ static int run_driver_builtin(const Check *c, const Host *h, const CheckRequest 
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "modules.builtin of the running kernel could not be read"));
         if (!is_builtin(h->builtin_modules, driver))
                 return check_result(check_add(c, f, l, VERDICT_PASS, "the host's driver %s is a module", driver));
-        Finding *warn = check_add(c, f, l, VERDICT_WARN, "the kernel has %s built in: it takes %s at each boot before anything can claim it "
-                                                         "for the guest", driver, PCI_ADDRESS_STR(&f->address));
+        Finding *warn = check_add(c, f, l, VERDICT_WARN, "the kernel has %s built in: it takes %s at each boot before anything can claim "
+                                                         "it for the guest", driver, PCI_ADDRESS_STR(&f->address));
         (void) finding_evidence(warn, "/lib/modules/%s/modules.builtin lists %s", h->kernel_release ? h->kernel_release : "", driver);
-        (void) finding_remedy(warn, "Boot a kernel that has %s as a module. Else the host sees the disks for a moment at each boot: see that "
-                                    "nothing on it mounts, imports or assembles them.", driver);
+        (void) finding_remedy(warn, "Boot a kernel that has %s as a module. Else the host sees the disks for a moment at each boot: see "
+                                    "that nothing on it mounts, imports or assembles them.", driver);
         return check_result(warn);
 }
 

@@ -139,7 +139,7 @@ const Check check_interrupt_mode = {
 /* -- power-state --------------------------------------------------------------------------------------------------------- */
 
 /* What would cut its power once vfio-pci lets it idle (vfio-pci allows runtime power management for it, whatever power/control
- * is now): ACPI of the function itself, or of a port above it that is let suspend. Every port has d3cold_allowed; it means
+ * is now): ACPI of the function itself, or of a port above it that is let suspend. Most ports have d3cold_allowed; it means
  * nothing where the platform has no switch. */
 static const PciFunction *power_cut(const Host *h, const PciFunction *f) {
         const PciFunction *hop = f;
@@ -170,8 +170,8 @@ static int run_power_state(const Check *c, const Host *h, const CheckRequest *q,
                 (void) finding_evidence(finding, "/sys/bus/pci/devices/%s/d3cold_allowed is 1", address);
                 (void) finding_evidence(finding, "/sys/bus/pci/devices/%s/firmware_node/power_resources_D3hot exists%s",
                                         PCI_ADDRESS_STR(&cut->address), cut == f ? "" : ", power/control is auto");
-                (void) finding_remedy(finding, "echo 0 > /sys/bus/pci/devices/%s/d3cold_allowed (until the next boot), or load vfio-pci with "
-                                               "disable_idle_d3=1.", address);
+                (void) finding_remedy(finding, "echo 0 > /sys/bus/pci/devices/%s/d3cold_allowed (until the next boot), or load vfio-pci "
+                                               "with disable_idle_d3=1.", address);
                 return check_result(finding);
         }
         if (f->config_dead == TRI_UNKNOWN)
@@ -203,14 +203,15 @@ static int run_vmd_or_remapped(const Check *c, const Host *h, const CheckRequest
                 fail = check_add(c, f, l, VERDICT_FAIL, "%s is behind an Intel VMD: it cannot be handed over by itself",
                                  PCI_ADDRESS_STR(&f->address));
                 (void) finding_evidence(fail, "PCI domain %x is not one of the firmware's", f->address.domain);
-                (void) finding_remedy(fail, "Turn VMD off in the firmware setup (the host's own drives change their names with it), or assign "
-                                            "the whole VMD.");
+                (void) finding_remedy(fail, "Turn VMD off in the firmware setup (the host's own drives change their names with it), or "
+                                            "assign the whole VMD.");
                 return check_result(fail);
         }
         if (f->remapped_nvme > 0) {
                 fail = check_add(c, f, l, VERDICT_FAIL, "%u NVMe drives are hidden behind SATA controller %s (Intel RST)", f->remapped_nvme,
                                  PCI_ADDRESS_STR(&f->address));
-                (void) finding_evidence(fail, "/sys/bus/pci/devices/%s/remapped_nvme is %u", PCI_ADDRESS_STR(&f->address), f->remapped_nvme);
+                (void) finding_evidence(fail, "/sys/bus/pci/devices/%s/remapped_nvme is %u", PCI_ADDRESS_STR(&f->address),
+                                        f->remapped_nvme);
                 (void) finding_remedy(fail, "Switch SATA from RAID or RST to AHCI in the firmware setup: the drives become controllers of "
                                             "their own. Save what is on them first.");
                 return check_result(fail);

@@ -9,8 +9,9 @@
 static const PciFunction *find_twin(const Host *h, const PciFunction *f) {
         for (size_t i = 0; i < h->n_functions; i++) {
                 const PciFunction *o = &h->functions[i];
-                if (o != f && function_is_card(h, o) && o->vendor == f->vendor && o->device == f->device && o->subsystem_vendor == f->subsystem_vendor &&
-                    o->subsystem_device == f->subsystem_device && o->class == f->class && pci_function_is_controller(o))
+                if (o != f && o->vendor == f->vendor && o->device == f->device && o->subsystem_vendor == f->subsystem_vendor &&
+                    o->subsystem_device == f->subsystem_device && o->class == f->class && pci_function_is_controller(o) &&
+                    function_is_card(h, o))
                         return o;
         }
         return NULL;
@@ -116,10 +117,10 @@ static int run_numa_local(const Check *c, const Host *h, const CheckRequest *q, 
         if (g->memory_nodes && nodes_have(g->memory_nodes, f->numa_node))
                 return check_result(check_add(c, f, l, VERDICT_PASS, "guest %s has its memory on the controller's NUMA node %d", g->name,
                                               f->numa_node));
-        Finding *info = check_add(c, f, l, VERDICT_INFO, "%s is on NUMA node %d, the memory of guest %s is on %s", PCI_ADDRESS_STR(&f->address),
+        const char *address = PCI_ADDRESS_STR(&f->address);
+        Finding *info = check_add(c, f, l, VERDICT_INFO, "%s is on NUMA node %d, the memory of guest %s is on %s", address,
                                   f->numa_node, g->name, g->memory_nodes ? g->memory_nodes : "any");
-        (void) finding_evidence(info, "/sys/bus/pci/devices/%s/numa_node is %d; virsh numatune %s", PCI_ADDRESS_STR(&f->address), f->numa_node,
-                                g->name);
+        (void) finding_evidence(info, "/sys/bus/pci/devices/%s/numa_node is %d; virsh numatune %s", address, f->numa_node, g->name);
         (void) finding_remedy(info, "For the best speed bind its memory: virsh numatune %s --nodeset %d --config", g->name, f->numa_node);
         return check_result(info);
 }

@@ -60,9 +60,11 @@ static int explain_no_remapping(const Check *c, const Host *h, const PciFunction
 static int run_interrupt_remapping(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         (void) q;
         if (h->unsafe_interrupts) {
-                Finding *fail = check_add(c, f, l, VERDICT_FAIL, "unsafe interrupts are allowed: a guest could send any interrupt to the host");
+                Finding *fail = check_add(c, f, l, VERDICT_FAIL, "unsafe interrupts are allowed: a guest could send any interrupt to "
+                                                                 "the host");
                 (void) finding_evidence(fail, "allow_unsafe_interrupts is set: %s", h->unsafe_interrupts);
-                (void) finding_remedy(fail, "Take allow_unsafe_interrupts out of /etc/modprobe.d and off the kernel's command line, and reboot.");
+                (void) finding_remedy(fail, "Take allow_unsafe_interrupts out of /etc/modprobe.d and off the kernel's command line, and "
+                                            "reboot.");
                 return check_result(fail);
         }
         if (!host_is_x86(h))
@@ -86,8 +88,14 @@ const Check check_interrupt_remapping = {
 /* -- acs-override -------------------------------------------------------------------------------------------------------- */
 
 /* Neither is in the kernel as released; distributions and users patch them in. */
+static const char *override_word(const Host *h) {
+        if (command_line_has(h, "pcie_acs_override"))
+                return "pcie_acs_override";
+        return command_line_has(h, "relax_rmrr") ? "relax_rmrr" : NULL;
+}
+
 static int run_acs_override(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
-        const char *word = command_line_has(h, "pcie_acs_override") ? "pcie_acs_override" : command_line_has(h, "relax_rmrr") ? "relax_rmrr" : NULL;
+        const char *word = override_word(h);
 
         (void) q;
         if (!h->command_line)
@@ -95,7 +103,7 @@ static int run_acs_override(const Check *c, const Host *h, const CheckRequest *q
         if (!word)
                 return check_result(check_add(c, f, l, VERDICT_PASS, "the IOMMU groups are what the hardware is"));
         Finding *fail = check_add(c, f, l, VERDICT_FAIL, "the kernel's command line has %s: %s", word,
-                                  *word == 'p' ? "groups look isolated whatever the hardware does, and guests could reach each other's devices"
+                                  *word == 'p' ? "groups look isolated whatever the hardware does, and guests could reach others' devices"
                                                : "memory that the firmware claims is given to guests, which loses data");
         (void) finding_evidence(fail, "/proc/cmdline: %s", h->command_line);
         (void) finding_remedy(fail, "Take %s off the kernel's command line and reboot; then see what the groups really are.", word);
@@ -117,7 +125,8 @@ static int run_ecc_memory(const Check *c, const Host *h, const CheckRequest *q, 
                 return check_result(check_add(c, f, l, VERDICT_PASS, "the memory has ECC"));
         Finding *info = check_add(c, f, l, VERDICT_INFO, "no memory with ECC is seen");
         (void) finding_evidence(info, "/sys/devices/system/edac/mc has no memory controller with ECC");
-        (void) finding_remedy(info, "A NAS is safer with ECC memory. If the machine has it, look for its EDAC driver: dmesg | grep -i edac");
+        (void) finding_remedy(info, "A NAS is safer with ECC memory. If the machine has it look for its EDAC driver: "
+                                    "dmesg | grep -i edac");
         return check_result(info);
 }
 

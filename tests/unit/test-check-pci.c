@@ -66,7 +66,9 @@ static void driverctl(Host *h) {
         claim(h, (Claim){ .kind = CLAIM_DRIVERCTL, .address = hba, .driver = (char *) "vfio-pci" });
 }
 
-static const Claim any = { .kind = CLAIM_IDS, .vendor = 0x8086, .device = 0x2922, .subsystem_vendor = UINT32_MAX, .subsystem_device = UINT32_MAX };
+static const Claim any = {
+        .kind = CLAIM_IDS, .vendor = 0x8086, .device = 0x2922, .subsystem_vendor = UINT32_MAX, .subsystem_device = UINT32_MAX,
+};
 
 static void ids(Host *h) {
         claim(h, any);
@@ -290,7 +292,7 @@ static void other_ids(Host *h) {
         claim(h, (Claim){ .kind = CLAIM_SOFTDEP, .driver = (char *) "nvme" });
 }
 
-/* d3cold_allowed is 1 for every device of every machine. */
+/* d3cold_allowed is 1 for most devices of most machines. */
 static void port_without_switch(Host *h) {
         port_of(h)->runtime_pm = TRI_YES;
 }
