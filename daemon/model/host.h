@@ -251,7 +251,7 @@ typedef struct Host {
         char *numa_nodes;       /* nodes that are online, as in "0-1"; NULL unknown */
         Claim *claims;
         size_t n_claims;
-        bool claims_known;      /* the command line and /etc/modprobe.d could be read */
+        bool claims_known;      /* the command line and /etc could be read */
         Tri quirks_known;       /* TRI_YES: the hardware database has our records */
 } Host;
 

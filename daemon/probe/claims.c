@@ -34,7 +34,7 @@ static int add_claim(Host *h, Claim *c, const char *where, const char *text) {
 
 #define DRIVERCTL "/etc/driverctl.d"
 
-/* One file a function, named by its address (since version 0.100 "pci-" comes before it), which holds the driver's name. */
+/* One file a function, named by its address, before which newer versions put "pci-"; it holds the driver's name. */
 static int read_override(Host *h, int root, const char *name) {
         _cleanup_free_ char *path = NULL, *driver = NULL, *text = NULL;
         Claim c = { .kind = CLAIM_DRIVERCTL };
@@ -94,6 +94,16 @@ static int read_ids(Host *h, const char *ids, const char *where) {
         return 0;
 }
 
+/* What follows the name of a bool: without a value it is on (param_set_bool, kernel/params.c; kstrtobool). */
+static bool is_on(const char *value) {
+        static const char *const words[] = { "", "=1", "=y", "=Y", "=t", "=T", "=on", "=On", "=ON" };
+
+        for (size_t i = 0; i < ELEMENTSOF(words); i++)
+                if (str_equal(value, words[i]))
+                        return true;
+        return false;
+}
+
 static int read_option(Host *h, const char *module, size_t n, const char *option, const char *where) {
         static const char unsafe[] = "allow_unsafe_interrupts";
 
@@ -101,9 +111,8 @@ static int read_option(Host *h, const char *module, size_t n, const char *option
                 return read_ids(h, option + 4, where);
         if (!is_module(module, n, "vfio_iommu_type1") && !is_module(module, n, "iommufd"))
                 return 0;
-        /* A bool without a value is on (param_set_bool, kernel/params.c). */
         size_t length = strlen(unsafe);
-        if (strncmp(option, unsafe, length) != 0 || (option[length] && (option[length] != '=' || !strchr("1yY", option[length + 1]))))
+        if (strncmp(option, unsafe, length) != 0 || !is_on(option + length))
                 return 0;
         if (!h->unsafe_interrupts && !(h->unsafe_interrupts = strdup(where)))
                 return -ENOMEM;

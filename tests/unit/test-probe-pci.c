@@ -291,7 +291,8 @@ static void claims_are_read(void **state) {
 static void interrupts_stay_safe(void **state) {
         Tree *m = *state;
 
-        tree_put(m, "etc/modprobe.d/local.conf", "options vfio_iommu_type1 allow_unsafe_interrupts=0 allow_unsafe_interruptsx=1\n"
+        tree_put(m, "etc/modprobe.d/local.conf", "options vfio_iommu_type1 allow_unsafe_interrupts=0 allow_unsafe_interrupts= "
+                                                 "allow_unsafe_interruptsx=1\n"
                                                  "options other allow_unsafe_interrupts=1\n");
         tree_put(m, "proc/cmdline", "iommufd.allow_unsafe_interrupts=n\n");
         _cleanup_(host_freep) Host *h = read_host(m, 0);
