@@ -75,7 +75,7 @@ Tri acs_isolates(const PciFunction *f, const char **ret_why) {
         }
 }
 
-/* The function itself passes nothing on unless it is one of several of its slot: a conventional one alone in its slot does no harm. */
+/* A function passes nothing on unless it is one of several of its slot: a conventional one alone in its slot does no harm. */
 static bool is_harmless(const PciFunction *f) {
         return !f->multifunction && !pci_function_is_bridge(f);
 }
@@ -93,7 +93,13 @@ const PciFunction *acs_first_gap(const Host *h, const PciFunction *f, const char
                         *ret_unknown = hop;
                         return NULL;
                 }
-                hop = hop->has_parent ? host_find_function(h, &hop->parent) : NULL;
+                const PciFunction *above = hop->has_parent ? host_find_function(h, &hop->parent) : NULL;
+                if (hop->has_parent && !above) {
+                        *ret_why = "the bridge above it could not be read";
+                        *ret_unknown = hop;
+                        return NULL;
+                }
+                hop = above;
         }
         return NULL;
 }

@@ -67,8 +67,7 @@ static int add_explanation(const Host *h, const PciFunction *f, Finding *fail) {
         _cleanup_free_ char *hop = gap || unknown ? function_describe(gap ? gap : unknown) : NULL;
 
         if (unknown)
-                return finding_evidence(fail, "%s: not known, as %s does not tell whether it has ACS: %s", explained, hop ? hop : "a hop",
-                                        why);
+                return finding_evidence(fail, "%s: not known beyond %s: %s", explained, hop ? hop : "a hop", why);
         if (!gap)
                 return finding_evidence(fail, "%s: every hop has ACS; the kernel knows another reason, as in `dmesg | grep -i iommu`",
                                         explained);

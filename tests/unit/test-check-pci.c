@@ -631,12 +631,14 @@ static void the_gap_may_be_of_several_kinds(void **state) {
         port->pcie_type = PCI_EXP_TYPE_PCI_BRIDGE;
         assert_explained(h, "bridge to conventional PCI", "Move");
         port->pcie_type = PCIE_UNKNOWN;
-        assert_explained(h, "not known, as 0000:00:02.0", "Move");
+        assert_explained(h, "not known beyond 0000:00:02.0", "Move");
         /* Intel's 8 series has no ACS, but the kernel knows how to make it isolate */
         port->pcie_type = PCI_EXP_TYPE_ROOT_PORT;
         port->acs = TRI_NO;
         port->device = 0x8c10;
         assert_explained(h, "every hop has ACS", "Move");
+        it(h)->parent.device = 30;
+        assert_explained(h, "bridge above it could not be read", "Move");
 }
 
 /* -- the page ---------------------------------------------------------------------------------------------------------------- */
