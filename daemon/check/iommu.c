@@ -26,7 +26,7 @@ static int explain_unknown(const Check *c, const Host *h, const PciFunction *f, 
 
 /* The firmware offers one: it is the kernel that does not use it. */
 static int explain_kernel(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
-        bool intel = str_equal(h->firmware_table, "DMAR");
+        bool intel = str_equal(h->firmware_table, "DMAR"), told = command_line_has(h, "intel_iommu=on");
         const char *option = intel ? "CONFIG_INTEL_IOMMU" : "CONFIG_AMD_IOMMU";
         const char *release = h->kernel_release ? h->kernel_release : "";
         Finding *fail;
@@ -35,15 +35,15 @@ static int explain_kernel(const Check *c, const Host *h, const PciFunction *f, F
                 fail = check_add(c, f, l, VERDICT_FAIL, "the kernel was built without the driver for the IOMMU that the firmware offers");
                 (void) finding_evidence(fail, "/boot/config-%s does not have %s=y", release, option);
                 (void) finding_remedy(fail, "Boot a kernel with %s.", option);
-        } else if (intel && h->iommu_default_on == TRI_NO) {
+        } else if (intel && h->iommu_default_on == TRI_NO && !told) {
                 fail = check_add(c, f, l, VERDICT_FAIL, "the kernel leaves the IOMMU off unless it is told to use it");
                 (void) finding_evidence(fail, "/boot/config-%s does not have CONFIG_INTEL_IOMMU_DEFAULT_ON=y", release);
                 (void) finding_remedy(fail, "Add intel_iommu=on to the kernel's command line and reboot.");
         } else {
                 fail = check_add(c, f, l, VERDICT_FAIL, "the kernel uses no IOMMU, though the firmware offers one");
                 (void) finding_remedy(fail, "%s`dmesg | grep -i -e DMAR -e IOMMU -e AMD-Vi` tells why the kernel rejected it; look for "
-                                            "a firmware update.", intel ? "Add intel_iommu=on to the kernel's command line and reboot. "
-                                                                          "If that does not help, " : "");
+                                            "a firmware update.", intel && !told ? "Add intel_iommu=on to the kernel's command line and "
+                                                                                   "reboot. If that does not help, " : "");
         }
         (void) finding_evidence(fail, "/sys/firmware/acpi/tables/%s exists, /sys/class/iommu is empty", h->firmware_table);
         if (h->command_line)

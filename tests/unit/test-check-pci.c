@@ -531,14 +531,15 @@ static void no_iommu_says_whose_fault_it_is(void **state) {
         static const struct {
                 const char *table;
                 Tri built, on;
-                const char *word, *remedy;
+                const char *line, *word, *remedy;
         } reasons[] = {
-                { NULL, TRI_UNKNOWN, TRI_UNKNOWN, "firmware offers no", "firmware setup" },
-                { "DMAR", TRI_NO, TRI_NO, "built without", "CONFIG_INTEL_IOMMU" },
-                { "IVRS", TRI_NO, TRI_YES, "built without", "CONFIG_AMD_IOMMU" },
-                { "DMAR", TRI_YES, TRI_NO, "unless it is told", "intel_iommu=on" },
-                { "DMAR", TRI_YES, TRI_YES, "though the firmware offers one", "dmesg" },
-                { "IVRS", TRI_UNKNOWN, TRI_UNKNOWN, "though the firmware offers one", "dmesg" },
+                { NULL, TRI_UNKNOWN, TRI_UNKNOWN, "quiet", "firmware offers no", "firmware setup" },
+                { "DMAR", TRI_NO, TRI_NO, "quiet", "built without", "CONFIG_INTEL_IOMMU" },
+                { "IVRS", TRI_NO, TRI_YES, "quiet", "built without", "CONFIG_AMD_IOMMU" },
+                { "DMAR", TRI_YES, TRI_NO, "quiet", "unless it is told", "intel_iommu=on" },
+                { "DMAR", TRI_YES, TRI_YES, "quiet", "though the firmware offers one", "intel_iommu=on" },
+                { "DMAR", TRI_YES, TRI_NO, "quiet intel_iommu=on,sm_on", "though the firmware offers one", "dmesg" },
+                { "IVRS", TRI_UNKNOWN, TRI_UNKNOWN, "quiet", "though the firmware offers one", "dmesg" },
         };
 
         (void) state;
@@ -551,6 +552,7 @@ static void no_iommu_says_whose_fault_it_is(void **state) {
                 h->firmware_iommu = reasons[i].table ? TRI_YES : TRI_NO;
                 h->iommu_built = reasons[i].built;
                 h->iommu_default_on = reasons[i].on;
+                set(&h->command_line, reasons[i].line);
                 run(h, &l);
                 for (size_t j = 0; j < l.n; j++)
                         if (str_equal(l.items[j].check, "iommu-enabled")) {
