@@ -18,7 +18,7 @@ dbusdir ?= $(if $(filter /usr,$(prefix)),/usr/share/dbus-1,/etc/dbus-1)
 DESTDIR ?=
 
 BUILD ?= build
-PACKAGES := libpci libudev libvirt libvirt-qemu libsystemd blkid mount libkmod jansson smartcols libxml-2.0
+PACKAGES := libpci libudev libvirt libvirt-qemu libsystemd blkid mount libkmod jansson smartcols libxml-2.0 libosinfo-1.0
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef

@@ -3,6 +3,7 @@
 #include "check/check.h"
 #include "local.h"
 #include "output.h"
+#include "probe/probe.h"
 
 static int check_locally(const Arguments *a, json_t **ret, Error **e) {
         _cleanup_free_ PciAddress *addresses = calloc(a->n_words + 1, sizeof *addresses);
@@ -14,7 +15,8 @@ static int check_locally(const Arguments *a, json_t **ret, Error **e) {
         for (size_t i = 0; i < a->n_words; i++)
                 (void) pci_address_parse(a->words[i], &addresses[i]);
         int r = local_host(a->sysroot, &h, e);
-        if (r < 0 || (r = check_preflight(h, addresses, a->n_words, a->guest, &findings, e)) < 0)
+        if (r < 0 || (r = probe_guest_system(h, a->guest, e)) < 0 ||
+            (r = check_preflight(h, addresses, a->n_words, a->guest, &findings, e)) < 0)
                 return r;
         *ret = finding_list_to_json(&findings);
         return *ret ? 0 : error_oom(e);

@@ -14,6 +14,7 @@ typedef struct CheckRequest {
 
 typedef enum CheckScope {
         CHECK_SCOPE_HOST,       /* run once, subject null */
+        CHECK_SCOPE_GUEST,      /* run once when the request names a guest, which is the subject */
         CHECK_SCOPE_CONTROLLER, /* run for each controller of the request */
 } CheckScope;
 
@@ -22,7 +23,8 @@ typedef struct Check {
         CheckKind kind;
         CheckScope scope;
         const char *summary; /* what passes when it passes; one line for `preflight` */
-        /* f is NULL for CHECK_SCOPE_HOST. Adds at least one finding (a pass or a skip too). 0 or -ENOMEM. */
+        /* f is NULL but for CHECK_SCOPE_CONTROLLER. Adds at least one finding (a pass or a skip too), or none when it is about a
+         * guest and none is named. 0 or -ENOMEM. */
         int (*run)(const struct Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l);
 } Check;
 

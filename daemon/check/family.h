@@ -10,7 +10,9 @@ extern const Check check_iommu_enabled, check_vfio_available, check_no_iommu_mod
 extern const Check check_group_isolated, check_group_platform;                                           /* group.c */
 extern const Check check_sr_iov;                                                                         /* device.c */
 extern const Check check_host_disk_use, check_host_boot_path, check_disk_shared_path;                    /* host-use.c */
-extern const Check check_guest_conflict;                                                                 /* guest.c */
+extern const Check check_guest_conflict, check_guest_disk_on_controller;                                 /* guest.c */
+extern const Check check_guest_machine, check_guest_ports, check_guest_rom, check_guest_virtio;          /* guest-hardware.c */
+extern const Check check_guest_memory, check_guest_balloon, check_guest_autostart;                       /* guest-memory.c */
 
 extern const Check check_cpu_virtualization, check_interrupt_remapping, check_acs_override, check_ecc_memory;  /* platform.c */
 extern const Check check_competing_binder, check_driver_builtin;                                               /* binder.c */
@@ -21,6 +23,14 @@ extern const Check check_twin_device, check_pcie_link, check_numa_local;        
 /* A finding of check c about function f (NULL: about the host). */
 #define check_add(c, f, l, verdict, ...) \
         finding_add(l, (c)->id, (c)->kind, verdict, (f) ? PCI_ADDRESS_STR(&(f)->address) : NULL, __VA_ARGS__)
+/* A finding of check c about the request's guest. */
+#define check_add_guest(c, q, l, verdict, ...) finding_add(l, (c)->id, (c)->kind, verdict, (q)->guest, __VA_ARGS__)
+/* The guest that the request names; NULL without one, or when it is not known. */
+const Guest *request_guest(const Host *h, const CheckRequest *q);
+/* Why there is none, as a skipped finding. */
+int check_skip_guest(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l);
+/* What it boots from: the disk that is first in its boot order, else its first disk. NULL: no disk. */
+const GuestDrive *guest_boot_drive(const Guest *g);
 /* 0 or -ENOMEM from what finding_add and friends return. */
 int check_result(const Finding *f);
 

@@ -14,6 +14,14 @@ const Check *const checks[] = {
         &check_host_disk_use,
         &check_disk_shared_path,
         &check_guest_conflict,
+        &check_guest_disk_on_controller,
+        &check_guest_machine,
+        &check_guest_ports,
+        &check_guest_memory,
+        &check_guest_balloon,
+        &check_guest_rom,
+        &check_guest_virtio,
+        &check_guest_autostart,
         &check_group_isolated,
         &check_group_platform,
         &check_reserved_region,
@@ -85,6 +93,10 @@ static int run_scope(const Host *h, const CheckRequest *q, CheckScope scope, con
         return 0;
 }
 
+static int run_guest(const Host *h, const CheckRequest *q, FindingList *l) {
+        return q->guest ? run_scope(h, q, CHECK_SCOPE_GUEST, NULL, l) : 0;
+}
+
 static int run_controllers(const Host *h, const CheckRequest *q, FindingList *l) {
         for (size_t i = 0; i < q->n_controllers; i++) {
                 int r = run_scope(h, q, CHECK_SCOPE_CONTROLLER, host_find_function(h, &q->controllers[i]), l);
@@ -100,7 +112,7 @@ int check_run(const Host *h, const CheckRequest *q, FindingList *l, Error **e) {
                 if (r < 0)
                         return r;
         }
-        if (run_scope(h, q, CHECK_SCOPE_HOST, NULL, l) < 0 || run_controllers(h, q, l) < 0)
+        if (run_scope(h, q, CHECK_SCOPE_HOST, NULL, l) < 0 || run_guest(h, q, l) < 0 || run_controllers(h, q, l) < 0)
                 return error_oom(e);
         return 0;
 }
@@ -127,6 +139,8 @@ static int preflight_each(const Host *h, const char *guest, FindingList *l) {
         const CheckRequest nobody = { .guest = guest };
 
         int r = run_scope(h, &nobody, CHECK_SCOPE_HOST, NULL, l);
+        if (r >= 0)
+                r = run_guest(h, &nobody, l);
         for (size_t i = 0; r >= 0 && i < h->n_functions; i++) {
                 const CheckRequest q = { .controllers = &h->functions[i].address, .n_controllers = 1, .guest = guest };
                 if (pci_function_is_controller(&h->functions[i]))

@@ -69,6 +69,7 @@ Finding *finding_add(FindingList *l, const char *check, CheckKind kind, Verdict 
                 free(f.message);
                 return NULL;
         }
+        text_clean(f.subject);
         l->items[l->n] = f;
         return &l->items[l->n++];
 }

@@ -83,6 +83,16 @@ void disk_clear(Disk *d) {
         free(d->uses);
 }
 
+void guest_drive_clear(GuestDrive *d) {
+        free(d->name);
+        free(d->bus);
+        free(d->pool);
+        free(d->volume);
+        strings_free(d->sources, d->n_sources);
+        free(d->controllers);
+        free(d->problem);
+}
+
 void guest_clear(Guest *g) {
         free(g->name);
         free(g->uuid);
@@ -102,8 +112,15 @@ void guest_clear(Guest *g) {
         for (size_t i = 0; i < g->n_devices; i++)
                 free(g->devices[i].alias);
         free(g->devices);
-        strings_free(g->disk_sources, g->n_disk_sources);
         free(g->memory_nodes);
+        for (size_t i = 0; i < g->n_drives; i++)
+                guest_drive_clear(&g->drives[i]);
+        free(g->drives);
+        free(g->machine);
+        free(g->emulated_network);
+        free(g->system.id);
+        free(g->system.name);
+        free(g->system.problem);
 }
 
 void assigned_clear(Assigned *a) {
@@ -219,7 +236,7 @@ const IommuGroup *host_group_of(const Host *h, const PciAddress *a) {
 
 const Guest *host_find_guest(const Host *h, const char *name) {
         for (size_t i = 0; i < h->n_guests; i++)
-                if (str_equal(h->guests[i].name, name))
+                if (str_equal(h->guests[i].name, name) && !h->guests[i].session)
                         return &h->guests[i];
         return NULL;
 }

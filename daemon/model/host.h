@@ -144,7 +144,42 @@ typedef struct GuestDevice {
         char *alias;            /* "ua-passthru-..." is ours; NULL none */
         bool managed;
         bool in_config, in_live;
+        bool nvme;              /* a <disk type='nvme'>: QEMU's own driver has the controller */
+        bool rom_off;           /* the guest does not see its option ROM */
+        bool boots;             /* the guest boots from it */
 } GuestDevice;
+
+/* A <disk> of a guest, or a SCSI device of the host that it has directly. */
+typedef struct GuestDrive {
+        char *name;             /* in the guest, "vda"; of a SCSI device the host's, "scsi_host2:0:0:0" or a target's "naa.6001" */
+        char *bus;              /* "virtio", "sata"; NULL none given */
+        bool scsi_device;       /* <hostdev type='scsi'> or 'scsi_host' */
+        bool fixed;             /* neither a CD-ROM nor a floppy */
+        bool paravirtual;
+        unsigned boot_order;    /* 0 none */
+        char *pool, *volume;    /* of libvirt's storage pools; NULL when it is no volume */
+        char **sources;         /* host paths: devices and files; of a volume the pool's devices, too */
+        size_t n_sources;
+        PciAddress *controllers; /* behind which these lie, as far as this host has them */
+        size_t n_controllers;
+        char *problem;          /* why it is not known where it lies; NULL known */
+} GuestDrive;
+
+/* What libosinfo tells about the system in a guest. */
+typedef struct GuestSystem {
+        char *id;               /* "http://debian.org/debian/12", from the definition's metadata; NULL none named */
+        char *name;             /* "Debian 12"; NULL not looked up, or unknown there */
+        char *problem;          /* why not; NULL none */
+        Tri virtio_block, virtio_scsi, virtio_net, q35; /* it has drivers of its own for them */
+} GuestSystem;
+
+/* Where a running guest could take another PCI device. */
+typedef struct GuestPorts {
+        bool known;
+        bool express;           /* it has PCI Express (q35); without it everything goes to conventional slots */
+        unsigned free_ports;    /* PCI Express ports without a device */
+        unsigned free_slots;    /* conventional slots */
+} GuestPorts;
 
 /* What a guest does with a disk, as its own agent tells: "mounted at /mnt/tank", "member of pool tank". */
 typedef struct GuestUse {
@@ -163,11 +198,23 @@ typedef struct Guest {
         char *owner;            /* the tool that the definition's metadata names; NULL none */
         GuestState state;
         bool persistent;
+        bool session;           /* of a user's own libvirt: nothing is assigned to it */
         Tri managed_save;       /* a managed-save image exists */
+        Tri autostart;
+        int memory_snapshots;   /* with the guest's memory in them; -1 unknown */
+        char *machine;          /* "pc-q35-7.2"; NULL unknown */
+        uint64_t memory;        /* bytes, the most that it can have; 0 unknown */
+        uint64_t current_memory; /* bytes, what its balloon is to leave it */
+        bool huge_pages;        /* its memory comes from them */
+        Tri balloon;
+        unsigned n_networks;    /* network cards, those of the host that it has directly left out */
+        char *emulated_network; /* model of the first of them that is not paravirtual; NULL none */
+        GuestPorts ports;
+        GuestSystem system;
         GuestDevice *devices;
         size_t n_devices;
-        char **disk_sources;    /* host paths of its <disk>s, n_disk_sources of them */
-        size_t n_disk_sources;
+        GuestDrive *drives;
+        size_t n_drives;
         Tri agent;              /* TRI_YES: it answered, uses is what it told; TRI_NO: it did not; unknown: not asked */
         char *agent_problem;    /* why it did not, for people */
         GuestDisk *disks;
@@ -193,6 +240,13 @@ typedef struct Claim {
         char *where;            /* the file */
         char *text;             /* what it says, for people */
 } Claim;
+#define GUEST_UNREAD                                                                                                \
+        (Guest) {                                                                                                   \
+                .managed_save = TRI_UNKNOWN, .agent = TRI_UNKNOWN, .autostart = TRI_UNKNOWN, .memory_snapshots = -1, \
+                .balloon = TRI_UNKNOWN,                                                                             \
+                .system = { .virtio_block = TRI_UNKNOWN, .virtio_scsi = TRI_UNKNOWN, .virtio_net = TRI_UNKNOWN,     \
+                            .q35 = TRI_UNKNOWN },                                                                   \
+        }
 
 /* Our own record: one controller that belongs to a guest (from the assignment store). */
 typedef struct Assigned {
@@ -253,6 +307,8 @@ typedef struct Host {
         size_t n_claims;
         bool claims_known;      /* the command line and /etc could be read */
         Tri quirks_known;       /* TRI_YES: the hardware database has our records */
+        uint64_t memory;        /* bytes; 0 unknown */
+        uint64_t huge_memory;   /* bytes of it set aside as huge pages of any size */
 } Host;
 
 Host *host_new(void); /* NULL: out of memory */
@@ -264,6 +320,7 @@ void pci_function_clear(PciFunction *f);
 void iommu_group_clear(IommuGroup *g);
 void disk_clear(Disk *d);
 void guest_clear(Guest *g);
+void guest_drive_clear(GuestDrive *d);
 void assigned_clear(Assigned *a);
 void quirk_clear(Quirk *q);
 void claim_clear(Claim *c);

@@ -14,7 +14,8 @@ static char *guest_names(const Host *h) {
         if (!f)
                 return NULL;
         for (size_t i = 0; i < h->n_guests; i++)
-                (void) fprintf(f, "%s%s", i ? ", " : "", h->guests[i].name);
+                if (!h->guests[i].session)
+                        (void) fprintf(f, "%s%s", ftell(f) > 0 ? ", " : "", h->guests[i].name);
         return fclose(f) == 0 ? names : NULL;
 }
 
@@ -23,7 +24,7 @@ static int no_such_guest(const Host *h, const char *guest, Error **e) {
 
         if (!names)
                 return error_oom(e);
-        if (h->n_guests == 0)
+        if (!*names)
                 return error_set_full(e, ENOENT, "no-such-guest", "Define it first: virsh define FILE.",
                                       "there is no guest %s, libvirt has no guests at all", guest);
         return error_set_full(e, ENOENT, "no-such-guest", "Name one of these, or define it: virsh define FILE.",

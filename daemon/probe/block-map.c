@@ -157,21 +157,27 @@ static int visit_user(void *userdata, const BlockNode *node, const char *chain, 
         return str_equal(node->name, u->device) ? disk_add_use(u->disk, u->kind, false, "%s → %s", chain, u->name) : 0;
 }
 
-int block_add_user(Host *h, int root, const BlockMap *m, const char *source, DiskUseKind kind, const char *name) {
+char *block_name(int root, const char *path) {
         _cleanup_free_ char *resolved = NULL;
-        int r = 0;
 
         /* A recording has no nodes; then the name counts. */
-        if (path_resolve(root, source, &resolved) < 0 && !(resolved = strdup(source)))
-                return -ENOMEM;
+        if (path_resolve(root, path, &resolved) < 0 && !(resolved = strdup(path)))
+                return NULL;
         if (strncmp(resolved, "/dev/", 5) != 0)
-                return 0;
+                return strdup("");
         /* /dev/cciss/c0d0 is cciss!c0d0 */
         for (char *p = resolved + 5; *p; p++)
                 if (*p == '/')
                         *p = '!';
-        for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
-                User u = { &h->disks[i], resolved + 5, kind, name };
+        return strdup(resolved + 5);
+}
+
+int block_add_user(Host *h, int root, const BlockMap *m, const char *source, DiskUseKind kind, const char *name) {
+        _cleanup_free_ char *device = block_name(root, source);
+        int r = device ? 0 : -ENOMEM;
+
+        for (size_t i = 0; r >= 0 && *device && i < h->n_disks; i++) {
+                User u = { &h->disks[i], device, kind, name };
                 r = block_walk(m, root, h->disks[i].name, visit_user, &u);
         }
         return r;

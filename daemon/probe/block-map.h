@@ -25,6 +25,12 @@ const BlockNode *block_map_find(const BlockMap *m, const char *name);
 typedef int (*BlockVisitor)(void *userdata, const BlockNode *node, const char *chain, bool held);
 int block_walk(const BlockMap *m, int root, const char *disk, BlockVisitor visit, void *userdata);
 
+/* The kernel's name of the block device at a path ("/dev/disk/by-id/..."); one that is not there counts by its own name. NULL
+ * when out of memory, "" when it cannot be a block device. */
+char *block_name(int root, const char *path);
+/* The PCI function nearest above a device of sysfs. */
+bool controller_of_path(const char *path, PciAddress *ret);
+
 /* Adds a use unless the same chain is there already; one that bears on the boot wins. */
 int disk_add_use(Disk *d, DiskUseKind kind, bool boot, const char *format, ...) _printf_(4, 5);
 /* Adds `name` as a user of the block device at the path `source` ("/dev/disk/by-id/..."), to each disk below it. Nothing when

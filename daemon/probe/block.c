@@ -8,7 +8,7 @@
 #include "probe/block-map.h"
 #include "probe/probe.h"
 
-static bool controller_of_path(const char *path, PciAddress *ret) {
+bool controller_of_path(const char *path, PciAddress *ret) {
         _cleanup_free_ char *copy = strdup(path);
         char *save = NULL;
         bool found = false;

@@ -1,130 +1,76 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One domain's XML, which may come from anywhere: nothing outside the text is loaded for it. */
+/* One domain's XML, which may come from anywhere: who it is and which host devices it has. */
 #include <errno.h>
-#include <libxml/parser.h>
-#include <libxml/tree.h>
 
 #include "base/text.h"
+#include "probe/guest-parse.h"
 #include "probe/probe.h"
 
-DEFINE_CLEANUP(xmlDocPtr, xmlFreeDoc)
-
-static xmlNodePtr child(xmlNodePtr parent, const char *name) {
-        for (xmlNodePtr n = parent ? parent->children : NULL; n; n = n->next)
-                if (n->type == XML_ELEMENT_NODE && xmlStrEqual(n->name, BAD_CAST name))
-                        return n;
-        return NULL;
-}
-
-static char *property(xmlNodePtr n, const char *name) {
-        xmlChar *value = n ? xmlGetProp(n, BAD_CAST name) : NULL;
-        char *copy = value ? strdup((char *) value) : NULL;
-
-        xmlFree(value);
-        return copy;
-}
-
-static bool property_is(xmlNodePtr n, const char *name, const char *expected) {
-        _cleanup_free_ char *value = property(n, name);
-
-        return str_equal(value, expected);
-}
-
-static int text_of(xmlNodePtr n, char **ret) {
-        xmlChar *text = n ? xmlNodeGetContent(n) : NULL;
-
-        *ret = text && *text ? strdup((char *) text) : NULL;
-        xmlFree(text);
-        return *ret ? 0 : -EINVAL;
-}
-
-/* "0x03", as libvirt writes it; absent means 0. */
-static int part(xmlNodePtr n, const char *name, unsigned long limit, unsigned long *ret) {
-        _cleanup_free_ char *value = property(n, name);
-        char *end;
-
-        *ret = 0;
-        if (!value)
-                return 0;
-        errno = 0;
-        *ret = strtoul(value, &end, 0);
-        return errno || *end || end == value || *ret > limit ? -EINVAL : 0;
-}
-
-static int read_address(xmlNodePtr n, PciAddress *ret) {
+int guest_read_pci_address(xmlNodePtr n, PciAddress *ret) {
         unsigned long domain, bus, slot, function;
 
-        if (!n || part(n, "domain", UINT32_MAX, &domain) < 0 || part(n, "bus", 255, &bus) < 0 || part(n, "slot", 31, &slot) < 0 ||
-            part(n, "function", 7, &function) < 0)
+        if (!n || xml_number(n, "domain", UINT32_MAX, &domain) < 0 || xml_number(n, "bus", 255, &bus) < 0 ||
+            xml_number(n, "slot", 31, &slot) < 0 || xml_number(n, "function", 7, &function) < 0)
                 return -EINVAL;
         *ret = (PciAddress){ (uint32_t) domain, (uint8_t) bus, (uint8_t) slot, (uint8_t) function };
         return 0;
 }
 
 /* The same device may be in the configuration and in the live definition. */
-static int add_device(Guest *g, const PciAddress *a, char *alias, bool managed, bool live) {
+static void merge_device(GuestDevice *known, const GuestDevice *d) {
+        known->in_live |= d->in_live;
+        known->in_config |= d->in_config;
+        known->managed |= d->managed;
+        known->nvme |= d->nvme;
+        known->boots |= d->boots;
+        known->rom_off &= d->rom_off;
+        if (known->alias && d->in_live) {
+                free(d->alias);
+                return;
+        }
+        free(known->alias);
+        known->alias = d->alias;
+}
+
+int guest_add_device(Guest *g, const GuestDevice *d) {
         for (size_t i = 0; i < g->n_devices; i++)
-                if (pci_address_equal(&g->devices[i].address, a)) {
-                        g->devices[i].in_live |= live;
-                        g->devices[i].in_config |= !live;
-                        g->devices[i].managed |= managed;
-                        if (!g->devices[i].alias || !live) {
-                                free(g->devices[i].alias);
-                                g->devices[i].alias = alias;
-                        } else
-                                free(alias);
+                if (pci_address_equal(&g->devices[i].address, &d->address)) {
+                        merge_device(&g->devices[i], d);
                         return 0;
                 }
-        GuestDevice *more = reallocarray(g->devices, g->n_devices + 1, sizeof *more);
+        GuestDevice *more = g->n_devices < GUEST_PARTS_MAX ? reallocarray(g->devices, g->n_devices + 1, sizeof *more) : NULL;
         if (!more) {
-                free(alias);
-                return -ENOMEM;
+                free(d->alias);
+                return g->n_devices < GUEST_PARTS_MAX ? -ENOMEM : -EINVAL;
         }
         g->devices = more;
-        more[g->n_devices++] = (GuestDevice){ .address = *a, .alias = alias, .managed = managed, .in_live = live, .in_config = !live };
+        more[g->n_devices++] = *d;
         return 0;
+}
+
+/* Off is <rom bar='off'/>, or <rom enabled='no'/> since libvirt 4.3. */
+static bool rom_is_off(xmlNodePtr n) {
+        xmlNodePtr rom = xml_child(n, "rom");
+
+        return xml_property_is(rom, "bar", "off") || xml_property_is(rom, "enabled", "no");
 }
 
 static int read_hostdev(xmlNodePtr n, bool live, Guest *g) {
-        PciAddress a;
+        GuestDevice d = { .in_live = live, .in_config = !live };
 
-        if (!property_is(n, "type", "pci"))
+        if (xml_property_is(n, "type", "scsi"))
+                return guest_read_scsi_device(n, g);
+        if (xml_property_is(n, "type", "scsi_host"))
+                return guest_read_vhost_target(n, g);
+        if (!xml_property_is(n, "type", "pci"))
                 return 0;
-        if (read_address(child(child(n, "source"), "address"), &a) < 0)
+        if (guest_read_pci_address(xml_child(xml_child(n, "source"), "address"), &d.address) < 0)
                 return -EINVAL;
-        return add_device(g, &a, property(child(n, "alias"), "name"), property_is(n, "managed", "yes"), live);
-}
-
-static int add_source(Guest *g, char *source) {
-        for (size_t i = 0; i < g->n_disk_sources; i++)
-                if (str_equal(g->disk_sources[i], source)) {
-                        free(source);
-                        return 0;
-                }
-        char **more = reallocarray(g->disk_sources, g->n_disk_sources + 1, sizeof *more);
-        if (!more) {
-                free(source);
-                return -ENOMEM;
-        }
-        g->disk_sources = more;
-        more[g->n_disk_sources++] = source;
-        return 0;
-}
-
-static int read_disk(xmlNodePtr n, bool live, Guest *g) {
-        xmlNodePtr source = child(n, "source");
-        PciAddress a;
-
-        /* QEMU's own NVMe driver takes the whole controller, as a host device would. */
-        if (property_is(n, "type", "nvme"))
-                return read_address(child(source, "address"), &a) < 0
-                               ? -EINVAL
-                               : add_device(g, &a, NULL, property_is(source, "managed", "yes"), live);
-        char *path = property(source, "dev");
-
-        if (!path)
-                path = property(source, "file");
-        return path ? add_source(g, path) : 0;
+        d.alias = xml_property(xml_child(n, "alias"), "name");
+        d.managed = xml_property_is(n, "managed", "yes");
+        d.rom_off = rom_is_off(n);
+        d.boots = xml_child(n, "boot");
+        return guest_add_device(g, &d);
 }
 
 static int read_devices(xmlNodePtr devices, bool live, Guest *g) {
@@ -136,9 +82,9 @@ static int read_devices(xmlNodePtr devices, bool live, Guest *g) {
                 if (xmlStrEqual(n->name, BAD_CAST "hostdev"))
                         r = read_hostdev(n, live, g);
                 else if (xmlStrEqual(n->name, BAD_CAST "disk"))
-                        r = read_disk(n, live, g);
+                        r = guest_read_disk(n, live, g);
         }
-        return r;
+        return r < 0 ? r : guest_read_scsi_controllers(devices, g);
 }
 
 /* Tools that keep a domain's definition themselves, by the namespace of their metadata. What only annotates (libosinfo,
@@ -168,29 +114,31 @@ static void read_memory_nodes(xmlNodePtr numatune, bool live, Guest *g) {
         if (live && g->memory_nodes)
                 return;
         free(g->memory_nodes);
-        g->memory_nodes = property(child(numatune, "memory"), "nodeset");
+        g->memory_nodes = xml_property(xml_child(numatune, "memory"), "nodeset");
         text_clean(g->memory_nodes);
 }
 
-int guest_from_xml(const char *xml, bool live, Guest *g, Error **e) {
-        size_t size = strlen(xml);
-        _cleanup_(xmlFreeDocp) xmlDocPtr doc = NULL;
-
-        if (size < INT32_MAX)
-                doc = xmlReadMemory(xml, (int) size, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-        xmlNodePtr root = doc ? xmlDocGetRootElement(doc) : NULL;
-        if (!root || !xmlStrEqual(root->name, BAD_CAST "domain") || doc->intSubset)
+int guest_read_domain(xmlNodePtr domain, bool live, Guest *g, Error **e) {
+        if (!domain)
                 return error_set(e, EINVAL, "a guest's definition is no domain XML");
-        if (!g->name && text_of(child(root, "name"), &g->name) < 0)
+        if (!g->name && !(g->name = xml_text(xml_child(domain, "name"))))
                 return error_set(e, EINVAL, "a guest's definition has no name");
         if (!g->uuid)
-                (void) text_of(child(root, "uuid"), &g->uuid);
-        if (read_owner(child(root, "metadata"), g) < 0)
+                g->uuid = xml_text(xml_child(domain, "uuid"));
+        if (read_owner(xml_child(domain, "metadata"), g) < 0 || guest_read_resources(domain, live, g) < 0)
                 return error_oom(e);
-        read_memory_nodes(child(root, "numatune"), live, g);
-        int r = read_devices(child(root, "devices"), live, g);
+        read_memory_nodes(xml_child(domain, "numatune"), live, g);
+        int r = read_devices(xml_child(domain, "devices"), live, g);
+        if (r == -ENOMEM)
+                return error_oom(e);
         if (r < 0)
-                return error_set(e, -r, "the definition of guest %s cannot be understood: a host device without a usable address",
-                                 g->name);
+                return error_set(e, -r, "the definition of guest %s cannot be understood: a host device without a usable address, "
+                                        "or more devices than any guest has", g->name);
         return 0;
+}
+
+int guest_from_xml(const char *xml, bool live, Guest *g, Error **e) {
+        _cleanup_(xmlFreeDocp) xmlDocPtr doc = xml_parse(xml, "domain");
+
+        return guest_read_domain(doc ? xmlDocGetRootElement(doc) : NULL, live, g, e);
 }

@@ -8,27 +8,15 @@
 #include <time.h>
 
 #include "base/file.h"
-#include "probe/block-map.h"
+#include "probe/guest-files.h"
+#include "probe/guest-storage.h"
 #include "probe/probe.h"
 
 #define URI "qemu:///system"
-#define FILES "/etc/libvirt/qemu"
 
 static void silent(void *userdata, virErrorPtr error) {
         (void) userdata;
         (void) error;
-}
-
-static int add_guest(Host *h, Guest *g) {
-        Guest *more = reallocarray(h->guests, h->n_guests + 1, sizeof *more);
-
-        if (!more) {
-                guest_clear(g);
-                return -ENOMEM;
-        }
-        h->guests = more;
-        more[h->n_guests++] = *g;
-        return 0;
 }
 
 static GuestState state_of(virDomainPtr domain) {
@@ -63,7 +51,46 @@ static int read_xml(virDomainPtr domain, bool live, Guest *g, Error **e) {
         return xml ? guest_from_xml(xml, live, g, e) : domain_error();
 }
 
-static int read_definitions(virDomainPtr domain, Guest *g, Error **e) {
+/* What the definitions do not say; of this nothing is needed to show the guest. */
+static void read_habits(virDomainPtr domain, Guest *g) {
+        int autostart;
+
+        if (virDomainGetAutostart(domain, &autostart) >= 0)
+                g->autostart = autostart ? TRI_YES : TRI_NO;
+        /* Those that were taken of the running guest with its memory. */
+        g->memory_snapshots = virDomainSnapshotNum(domain, VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE);
+}
+
+/* The storage daemon may be another one than the guests', and not be there. */
+static int read_volume(virConnectPtr connection, GuestDrive *d) {
+        virStoragePoolPtr pool = virStoragePoolLookupByName(connection, d->pool);
+        _cleanup_free_ char *xml = pool ? virStoragePoolGetXMLDesc(pool, 0) : NULL;
+        virStorageVolPtr volume = xml && d->volume ? virStorageVolLookupByName(pool, d->volume) : NULL;
+        _cleanup_free_ char *path = volume ? virStorageVolGetPath(volume) : NULL;
+        int r = 0;
+
+        /* Of a pool that is not active libvirt knows no volumes. */
+        if (xml)
+                r = drive_add_pool(d, xml, path);
+        if (!xml || r == -EINVAL)
+                r = drive_no_pool(d, xml ? "it has no pool XML" : virGetLastErrorMessage());
+        if (volume)
+                (void) virStorageVolFree(volume);
+        if (pool)
+                (void) virStoragePoolFree(pool);
+        return r;
+}
+
+static int read_volumes(virDomainPtr domain, Guest *g) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < g->n_drives; i++)
+                if (g->drives[i].pool)
+                        r = read_volume(virDomainGetConnect(domain), &g->drives[i]);
+        return r;
+}
+
+static int read_definitions(virDomainPtr domain, bool glance, Guest *g, Error **e) {
         int persistent = virDomainIsPersistent(domain), active = virDomainIsActive(domain), r = 0;
 
         if (persistent < 0 || active < 0)
@@ -72,21 +99,27 @@ static int read_definitions(virDomainPtr domain, Guest *g, Error **e) {
         g->state = state_of(domain);
         int saved = virDomainHasManagedSaveImage(domain, 0);
         g->managed_save = saved < 0 ? TRI_UNKNOWN : saved ? TRI_YES : TRI_NO;
+        if (!glance)
+                read_habits(domain, g);
         if (persistent)
                 r = read_xml(domain, false, g, e);
-        return r >= 0 && active ? read_xml(domain, true, g, e) : r;
+        if (r >= 0 && active)
+                r = read_xml(domain, true, g, e);
+        if (r >= 0 && read_volumes(domain, g) < 0)
+                return error_oom(e);
+        return r;
 }
 
 /* 0 also when the domain is gone. -EIO without an error: libvirt does not tell. */
-static int read_domain(Host *h, virDomainPtr domain, Error **e) {
-        Guest g = { .managed_save = TRI_UNKNOWN, .agent = TRI_UNKNOWN };
+static int read_domain(Host *h, virDomainPtr domain, bool glance, Error **e) {
+        Guest g = GUEST_UNREAD;
 
-        int r = read_definitions(domain, &g, e);
+        int r = read_definitions(domain, glance, &g, e);
         if (r < 0 || !g.name) {
                 guest_clear(&g);
                 return r == -ENOENT ? 0 : r;
         }
-        return add_guest(h, &g) < 0 ? error_oom(e) : 0;
+        return host_add_guest(h, &g) < 0 ? error_oom(e) : 0;
 }
 
 static void not_told(Host *h) {
@@ -94,13 +127,13 @@ static void not_told(Host *h) {
                 h->guests_problem = NULL;
 }
 
-static int ask(Host *h, Error **e) {
+static int ask(Host *h, bool glance, Error **e) {
         virDomainPtr *domains = NULL;
         int r = 0;
 
         virSetErrorFunc(NULL, silent);
         virConnectPtr connection = virConnectOpenReadOnly(URI);
-        if (!connection && !file_exists(AT_FDCWD, FILES)) {
+        if (!connection && !file_exists(AT_FDCWD, GUEST_FILES)) {
                 h->guests_known = true; /* libvirt was never here, so it has no guests */
                 return 0;
         }
@@ -114,7 +147,7 @@ static int ask(Host *h, Error **e) {
                 not_told(h);
         for (int i = 0; i < n; i++) {
                 if (r >= 0)
-                        r = read_domain(h, domains[i], e);
+                        r = read_domain(h, domains[i], glance, e);
                 if (r == -EIO && !h->guests_problem)
                         not_told(h);
                 (void) virDomainFree(domains[i]);
@@ -131,6 +164,7 @@ static int ask(Host *h, Error **e) {
 
 typedef struct Question {
         Host *host;
+        bool glance;
         Error *error;
         int r;
 } Question;
@@ -138,7 +172,7 @@ typedef struct Question {
 static void *ask_on_thread(void *userdata) {
         Question *q = userdata;
 
-        q->r = ask(q->host, &q->error);
+        q->r = ask(q->host, q->glance, &q->error);
         return NULL;
 }
 
@@ -163,13 +197,15 @@ static void take_answer(Host *h, Question *q, Error **e) {
 }
 
 /* A thread that is still waiting when the time is up stays, with its question, until the process ends, soon. */
-static int ask_libvirt(Host *h, unsigned patience, Error **e) {
+static int ask_libvirt(Host *h, bool glance, Error **e) {
         _cleanup_(question_freep) Question *q = calloc(1, sizeof *q);
+        unsigned patience = glance ? PATIENCE_GLANCE_SEC : PATIENCE_SEC;
         struct timespec until;
         pthread_t thread;
 
         if (!q || !(q->host = host_new()))
                 return error_oom(e);
+        q->glance = glance;
         (void) clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += patience;
         int r = pthread_create(&thread, NULL, ask_on_thread, q);
@@ -186,72 +222,31 @@ static int ask_libvirt(Host *h, unsigned patience, Error **e) {
         return q->r;
 }
 
-/* The persistent definitions as libvirt keeps them. */
-static int read_files(Host *h, int root, Error **e) {
-        _cleanup_closedir_ DIR *d = dir_stream(root, FILES);
-        const struct dirent *entry;
-
-        if (!d)
-                return 0;
-        while ((entry = readdir(d))) {
-                _cleanup_free_ char *path = NULL, *xml = NULL;
-                Guest g = { .managed_save = TRI_UNKNOWN, .agent = TRI_UNKNOWN, .persistent = true };
-                size_t n = strlen(entry->d_name);
-                if (n < 5 || !str_equal(entry->d_name + n - 4, ".xml"))
-                        continue;
-                if (asprintf(&path, FILES "/%s", entry->d_name) < 0)
-                        return error_oom(e);
-                if (file_read(root, path, &xml, NULL) < 0)
-                        continue;
-                int r = guest_from_xml(xml, false, &g, e);
-                if (r < 0) {
-                        guest_clear(&g);
-                        if (e)
-                                error_prefix(*e, "%s", path);
-                        return r;
-                }
-                if (add_guest(h, &g) < 0)
-                        return error_oom(e);
-        }
-        return 0;
-}
-
-/* -- which disks are guests' ------------------------------------------------------------------------------------------ */
-
 /* Files say which guests a recorded machine had. Of a live machine they are no proof: libvirt knows more, such as guests
  * without a file. */
 static int read_guests(Host *h, int root, ProbeFlags flags, Error **e) {
         bool live = flags & PROBE_LIVE, glance = flags & PROBE_GLANCE;
         int r;
 
-        if (flags & PROBE_GUESTS && live && (r = ask_libvirt(h, glance ? PATIENCE_GLANCE_SEC : PATIENCE_SEC, e)) < 0)
+        if (flags & PROBE_GUESTS && live && (r = ask_libvirt(h, glance, e)) < 0)
                 return r;
         if (live) {
                 /* One that cannot be read hides the ones behind it, which is no reason to show nothing at all. */
-                r = glance && !h->guests_known ? read_files(h, root, NULL) : 0;
+                r = glance && !h->guests_known ? guests_read_files(h, root, NULL) : 0;
                 return r == -ENOMEM ? error_oom(e) : 0;
         }
-        h->guests_known = flags & PROBE_GUESTS && file_exists(root, FILES);
-        return h->guests_known ? read_files(h, root, e) : 0;
-}
-
-static int add_disk_of(Host *h, int root, const BlockMap *map, const Guest *g, const char *source) {
-        _cleanup_free_ char *user = NULL;
-
-        if (asprintf(&user, "disk of guest %s", g->name) < 0)
-                return -ENOMEM;
-        return block_add_user(h, root, map, source, DISK_USE_GUEST, user);
+        h->guests_known = flags & PROBE_GUESTS && file_exists(root, GUEST_FILES);
+        return h->guests_known ? guests_read_files(h, root, e) : 0;
 }
 
 int probe_guests(Host *h, int root, ProbeFlags flags, Error **e) {
-        _cleanup_(block_map_clear) BlockMap map = {};
-
         int r = read_guests(h, root, flags, e);
+
         if (r < 0)
                 return r;
-        r = block_map_read(root, &map);
-        for (size_t i = 0; r >= 0 && i < h->n_guests; i++)
-                for (size_t j = 0; r >= 0 && j < h->guests[i].n_disk_sources; j++)
-                        r = add_disk_of(h, root, &map, &h->guests[i], h->guests[i].disk_sources[j]);
+        if (flags & PROBE_GUESTS)
+                r = guests_read_sessions(h, root);
+        if (r >= 0)
+                r = guests_locate_drives(h, root);
         return r < 0 ? error_set(e, -r, "the guests' disks cannot be matched: %s", strerror(-r)) : 0;
 }

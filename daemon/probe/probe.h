@@ -34,6 +34,9 @@ int probe_mounts(Host *h, int root, bool live, Error **e);           /* mounts o
 int probe_guests(Host *h, int root, ProbeFlags flags, Error **e);    /* domains, their host devices and disks */
 int probe_groups_open(Host *h, int root, Error **e);                 /* VFIO groups that a process has open */
 int probe_assigned(Host *h, int root, Error **e);                    /* /etc/passthru/assignments.d */
+/* What libosinfo tells of the system in the guest (NULL: of none), for the checks: reading its files takes a quarter of a
+ * second. After host_sort. */
+int probe_guest_system(Host *h, const char *guest, Error **e);
 void probe_agents(Host *h);                                          /* after host_sort; what goes wrong is in the Guest */
 
 /* Not called for a glance: only the checks need them. */

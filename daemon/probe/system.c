@@ -41,11 +41,31 @@ static char *architecture_of(int root, bool live) {
         return strstr(cpuinfo, "vendor_id") ? strdup("x86_64") : NULL;
 }
 
+/* Kernel 4.19 and later say how much all sizes of huge pages take (hugetlb_report_meminfo, mm/hugetlb.c). */
+static uint64_t memory_line(const char *meminfo, const char *name) {
+        const char *line = strstr(meminfo, name);
+        unsigned long long kib = 0;
+
+        if (line)
+                (void) sscanf(line + strlen(name), "%llu", &kib);
+        return (uint64_t) kib << 10;
+}
+
+static void read_memory(Host *h, int root) {
+        _cleanup_free_ char *text = NULL;
+
+        if (file_read(root, "/proc/meminfo", &text, NULL) < 0)
+                return;
+        h->memory = memory_line(text, "MemTotal:");
+        h->huge_memory = memory_line(text, "Hugetlb:");
+}
+
 int probe_system(Host *h, int root, bool live, Error **e) {
         (void) e;
         (void) attr_read(root, "/proc/cmdline", &h->command_line);
         (void) attr_read(root, "/proc/sys/kernel/random/boot_id", &h->boot_id);
         h->architecture = architecture_of(root, live);
+        read_memory(h, root);
         h->vfio_noiommu = parameter(root, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode");
         if (file_exists(root, "/sys/bus/pci/drivers/vfio-pci") || file_exists(root, "/sys/module/vfio_pci"))
                 h->vfio_pci = TRI_YES;

@@ -72,10 +72,11 @@ static int run_preflight(const json_t *request, Answer *a, Error **e) {
         int r = request_addresses_from_json(json_object_get(request, "addresses"), &addresses, &n, e);
         if (r < 0)
                 return r;
+        const char *guest = json_string_value(json_object_get(request, "guest"));
         r = probe_host(AT_FDCWD, PROBE_LIVE | PROBE_GUESTS | PROBE_EXCLUSIVE, &h, e);
-        if (r < 0)
+        if (r < 0 || (r = probe_guest_system(h, guest, e)) < 0)
                 return r;
-        r = check_preflight(h, addresses, n, json_string_value(json_object_get(request, "guest")), &findings, e);
+        r = check_preflight(h, addresses, n, guest, &findings, e);
         return r < 0 ? r : answer_result(a, finding_list_to_json(&findings), e);
 }
 
@@ -89,7 +90,7 @@ static int run_plan(const json_t *request, Answer *a, Error **e) {
         if (r < 0)
                 return r;
         r = probe_host(AT_FDCWD, request_probe_flags(&q), &h, e);
-        if (r < 0)
+        if (r < 0 || (q.kind == PLAN_ASSIGN && (r = probe_guest_system(h, q.guest, e)) < 0))
                 return r;
         r = plan_make(h, &q, &p, &findings, e);
         a->findings = finding_list_to_json(&findings);

@@ -52,6 +52,7 @@ static void add_disk(Host *h, const char *name, const char *serial, const char *
 static void add_guest(Host *h, const char *name, GuestState state) {
         h->guests[h->n_guests++] = (Guest){
                 .name = strdup(name), .uuid = strdup(name), .state = state, .persistent = true, .managed_save = TRI_NO,
+                .machine = strdup("pc-q35-7.2"), .memory = UINT64_C(1) << 30, .current_memory = UINT64_C(1) << 30,
         };
 }
 
@@ -88,6 +89,7 @@ Host *machine_new(void) {
         add_guest(h, "other", GUEST_RUNNING);
         h->guests_known = h->uses_known = true;
         h->architecture = strdup("x86_64");
+        h->memory = UINT64_C(16) << 30;
         h->command_line = strdup("root=/dev/vda1");
         h->boot_id = strdup("boot-1");
         h->iommu_units = calloc(1, sizeof *h->iommu_units);
