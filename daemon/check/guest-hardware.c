@@ -29,7 +29,7 @@ static int run_guest_machine(const Check *c, const Host *h, const CheckRequest *
 
         if (!g)
                 return check_skip_guest(c, h, q, f, l);
-        if (!str_equal(h->architecture, "x86_64"))
+        if (!host_is_x86(h))
                 return check_result(check_add_guest(c, q, l, VERDICT_SKIP, "only machine types of x86 are judged"));
         if (!g->machine)
                 return check_result(check_add_guest(c, q, l, VERDICT_SKIP, "its definition names no machine type"));
