@@ -49,7 +49,7 @@ static int disks_look(const StepContext *c, Host **ret, Error **e) {
         if (!h)
                 return error_oom(e);
         if ((r = probe_pci(h, c->root, PROBE_GLANCE, e)) < 0 ||
-            (r = probe_block(h, c->root, step_is_live(c), /* exclusive= */ false, e)) < 0)
+            (r = probe_block(h, c->root, e)) < 0)
                 return r;
         host_sort(h);
         *ret = TAKE_PTR(h);
@@ -179,11 +179,14 @@ int step_hold(StepContext *c, const Step *s, Error **e) {
 }
 
 static int openers_wait(const StepContext *c, const Hold *hold, Error **e) {
+        _cleanup_(device_list_clear) DeviceList list = {};
         _cleanup_free_ DeviceNumber *devices = NULL;
         _cleanup_free_ char *who = NULL;
         size_t n = 0;
 
-        int r = disk_devices(c->root, hold->name, &devices, &n);
+        int r = device_list_read(c->root, &list);
+        if (r >= 0)
+                r = device_list_of_disk(&list, hold->name, &hold->controller, &devices, &n);
         if (r < 0)
                 return error_set(e, -r, "the devices of disk %s cannot be read: %s", hold->name, strerror(-r));
         for (int i = 0; i < OPENERS_TRIES; i++) {

@@ -13,6 +13,7 @@ extern const Check check_host_disk_use, check_host_boot_path, check_disk_shared_
 extern const Check check_guest_conflict, check_guest_disk_on_controller;                                 /* guest.c */
 extern const Check check_guest_machine, check_guest_ports, check_guest_rom, check_guest_virtio;          /* guest-hardware.c */
 extern const Check check_guest_memory, check_guest_balloon, check_guest_autostart;                       /* guest-memory.c */
+extern const Check check_disk_data, check_smart_health;                                                  /* disk.c */
 
 extern const Check check_cpu_virtualization, check_interrupt_remapping, check_acs_override, check_ecc_memory;  /* platform.c */
 extern const Check check_competing_binder, check_driver_builtin;                                               /* binder.c */

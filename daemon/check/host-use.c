@@ -5,6 +5,8 @@
  */
 #include "check/family.h"
 
+#include <errno.h>
+
 static const char *name_of(const Disk *d, char *buffer, size_t size) {
         (void) snprintf(buffer, size, "%s%s%s%s", d->name, d->serial ? " (serial " : "", d->serial ? d->serial : "",
                         d->serial ? ")" : "");
@@ -17,44 +19,101 @@ static bool is_in_use(const DiskUse *u) {
         return u->kind != DISK_USE_CONFIGURED;
 }
 
-static const char *advice(DiskUseKind k) {
-        switch (k) {
-        case DISK_USE_MOUNT:
-                return "Unmount it (umount), and take it out of /etc/fstab if it is there.";
-        case DISK_USE_SWAP:
-                return "Stop swapping to it (swapoff), and take it out of /etc/fstab if it is there.";
-        case DISK_USE_HOLDER:
-                return "Stop what is built on it (dmsetup remove, vgchange -an, mdadm --stop, cryptsetup close).";
-        case DISK_USE_GUEST:
-                return "Take the disk out of that guest's definition (virsh detach-disk --config).";
-        default:
-                return "Stop the process that has it open; `fuser -v /dev/NAME` names it.";
-        }
+/* What stands on it is told, too: "sdb → md0" goes without saying beside "sdb → md0 → /srv". */
+static bool is_told_by_another(const Disk *d, const DiskUse *u) {
+        size_t n = strlen(u->chain);
+
+        for (size_t i = 0; i < d->n_uses; i++)
+                if (is_in_use(&d->uses[i]) && strncmp(d->uses[i].chain, u->chain, n) == 0 &&
+                    strncmp(d->uses[i].chain + n, " → ", strlen(" → ")) == 0)
+                        return true;
+        return false;
+}
+
+/* How each kind of use is ended. The kinds go from the top of a stack down. */
+static const char *const advice[_DISK_USE_MAX] = {
+        [DISK_USE_MOUNT] = "Unmount it (umount), and take it out of /etc/fstab if it is there.",
+        [DISK_USE_SWAP] = "Stop swapping to it (swapoff), and take it out of /etc/fstab if it is there.",
+        [DISK_USE_GUEST] = "Take the disk out of that guest's definition (virsh detach-disk --config).",
+        [DISK_USE_TARGET] = "Take it out of the storage target (targetcli, nvmetcli).",
+        [DISK_USE_PROCESS] = "End the process that has it open.",
+        [DISK_USE_LOOP] = "Detach the loop device (losetup -d).",
+        [DISK_USE_CRYPT] = "Close the encrypted volume (cryptsetup close).",
+        [DISK_USE_LVM] = "Deactivate the volume group (vgchange -an).",
+        [DISK_USE_MULTIPATH] = "Flush the multipath map (multipath -f), and keep multipathd off the disk.",
+        [DISK_USE_DM] = "Remove the mapping (dmsetup remove).",
+        [DISK_USE_BTRFS] = "Unmount the btrfs, which is on all of its devices.",
+        [DISK_USE_ZFS] = "Export the pool (zpool export).",
+        [DISK_USE_BCACHE] = "Stop the bcache device (echo 1 > /sys/block/bcacheN/bcache/stop, or /sys/fs/bcache/UUID/stop).",
+        [DISK_USE_MD] = "Stop the array (mdadm --stop).",
+        [DISK_USE_HOLDER] = "Stop what is built on it; `lsblk` shows it.",
+        [DISK_USE_EXCLUSIVE] = "Stop what claims it; `lsblk` and `fuser -v` on its node may name it.",
+};
+
+static int add_remedy(Finding *f, const bool kinds[_DISK_USE_MAX]) {
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        FILE *stream = open_memstream(&text, &size);
+
+        if (!stream)
+                return -ENOMEM;
+        for (DiskUseKind k = 0; k < _DISK_USE_MAX; k++)
+                if (kinds[k] && advice[k])
+                        (void) fprintf(stream, "%s%s", ftell(stream) > 0 ? " " : "", advice[k]);
+        return fclose(stream) != 0 ? -ENOMEM : finding_remedy(f, "%s", text);
 }
 
 static int add_disk_use(const Check *c, const PciFunction *f, const Disk *d, FindingList *l) {
-        DiskUseKind worst = _DISK_USE_MAX;
+        bool kinds[_DISK_USE_MAX] = {};
         Finding *fail = NULL;
         char name[256];
 
         for (size_t i = 0; i < d->n_uses; i++) {
-                if (!is_in_use(&d->uses[i]))
+                const DiskUse *u = &d->uses[i];
+                if (!is_in_use(u))
+                        continue;
+                kinds[u->kind] = true;
+                if (is_told_by_another(d, u))
                         continue;
                 if (!fail)
                         fail = check_add(c, f, l, VERDICT_FAIL, "disk %s behind %s is in use: %s", name_of(d, name, sizeof name),
-                                         PCI_ADDRESS_STR(&f->address), d->uses[i].chain);
-                if (!fail || finding_evidence(fail, "%s: %s", disk_use_kind_to_string(d->uses[i].kind), d->uses[i].chain) < 0)
+                                         PCI_ADDRESS_STR(&f->address), u->chain);
+                if (!fail || finding_evidence(fail, "%s: %s", disk_use_kind_to_string(u->kind), u->chain) < 0)
                         return check_result(NULL);
-                if (d->uses[i].kind < worst)
-                        worst = d->uses[i].kind;
         }
-        return fail ? finding_remedy(fail, "%s", advice(worst)) : 0;
+        return fail ? add_remedy(fail, kinds) : 0;
+}
+
+static int add_controller_uses(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
+        Finding *fail = NULL;
+
+        for (size_t i = 0; i < h->n_controller_uses; i++) {
+                const ControllerUse *u = &h->controller_uses[i];
+                if (!pci_address_equal(&u->controller, &f->address))
+                        continue;
+                if (!fail)
+                        fail = check_add(c, f, l, VERDICT_FAIL, "a device behind %s is in use: %s", PCI_ADDRESS_STR(&f->address),
+                                         u->chain);
+                if (!fail || finding_evidence(fail, "%s: %s", disk_use_kind_to_string(DISK_USE_PROCESS), u->chain) < 0)
+                        return check_result(NULL);
+        }
+        return fail ? finding_remedy(fail, "%s", advice[DISK_USE_PROCESS]) : 0;
+}
+
+static int skip_disk_use(const Check *c, const Host *h, const PciFunction *f, const Disk *unopened, FindingList *l) {
+        char name[256];
+
+        if (!h->uses_known)
+                return check_result(check_add(c, f, l, VERDICT_SKIP, "mounts and swap areas could not be read"));
+        if (unopened)
+                return check_result(check_add(c, f, l, VERDICT_SKIP, "disk %s could not be opened to see whether it is in use",
+                                              name_of(unopened, name, sizeof name)));
+        return check_result(check_add(c, f, l, VERDICT_SKIP, "which processes have its disks open could not be read"));
 }
 
 static int run_host_disk_use(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         size_t before = l->n, disks = 0;
         const Disk *unopened = NULL;
-        char name[256];
 
         (void) q;
         for (size_t i = 0; i < h->n_disks; i++) {
@@ -67,13 +126,11 @@ static int run_host_disk_use(const Check *c, const Host *h, const CheckRequest *
                 if (r < 0)
                         return r;
         }
-        if (l->n > before)
-                return 0;
-        if (!h->uses_known)
-                return check_result(check_add(c, f, l, VERDICT_SKIP, "mounts and swap areas could not be read"));
-        if (unopened)
-                return check_result(check_add(c, f, l, VERDICT_SKIP, "disk %s could not be opened to see whether it is in use",
-                                              name_of(unopened, name, sizeof name)));
+        int r = add_controller_uses(c, h, f, l);
+        if (r < 0 || l->n > before)
+                return r;
+        if (!h->uses_known || unopened || (h->exclusive_tried && !h->openers_known))
+                return skip_disk_use(c, h, f, unopened, l);
         return check_result(check_add(c, f, l, VERDICT_PASS, "the host uses none of the %zu disks", disks));
 }
 

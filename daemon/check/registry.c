@@ -37,6 +37,8 @@ const Check *const checks[] = {
         &check_pcie_link,
         &check_numa_local,
         &check_ecc_memory,
+        &check_disk_data,
+        &check_smart_health,
 };
 const size_t n_checks = ELEMENTSOF(checks);
 

@@ -4,9 +4,20 @@
 static const char *const disk_use_kind_table[_DISK_USE_MAX] = {
         [DISK_USE_MOUNT] = "mount",
         [DISK_USE_SWAP] = "swap",
+        [DISK_USE_GUEST] = "guest",
+        [DISK_USE_TARGET] = "target",
+        [DISK_USE_PROCESS] = "process",
+        [DISK_USE_LOOP] = "loop",
+        [DISK_USE_CRYPT] = "dm-crypt",
+        [DISK_USE_LVM] = "LVM",
+        [DISK_USE_MULTIPATH] = "multipath",
+        [DISK_USE_DM] = "device-mapper",
+        [DISK_USE_BTRFS] = "btrfs",
+        [DISK_USE_ZFS] = "ZFS",
+        [DISK_USE_BCACHE] = "bcache",
+        [DISK_USE_MD] = "md",
         [DISK_USE_HOLDER] = "holder",
         [DISK_USE_EXCLUSIVE] = "exclusive",
-        [DISK_USE_GUEST] = "guest",
         [DISK_USE_CONFIGURED] = "configured",
 };
 
@@ -73,6 +84,13 @@ void iommu_group_clear(IommuGroup *g) {
         free(g->regions);
 }
 
+void disk_signature_clear(DiskSignature *s) {
+        free(s->where);
+        free(s->type);
+        free(s->label);
+        free(s->uuid);
+}
+
 void disk_clear(Disk *d) {
         free(d->name);
         free(d->serial);
@@ -81,6 +99,10 @@ void disk_clear(Disk *d) {
         for (size_t i = 0; i < d->n_uses; i++)
                 free(d->uses[i].chain);
         free(d->uses);
+        for (size_t i = 0; i < d->n_signatures; i++)
+                disk_signature_clear(&d->signatures[i]);
+        free(d->signatures);
+        free(d->health);
 }
 
 void guest_drive_clear(GuestDrive *d) {
@@ -140,6 +162,8 @@ Host *host_free(Host *h) {
                 iommu_group_clear(&h->groups[i]);
         for (size_t i = 0; i < h->n_disks; i++)
                 disk_clear(&h->disks[i]);
+        for (size_t i = 0; i < h->n_controller_uses; i++)
+                free(h->controller_uses[i].chain);
         for (size_t i = 0; i < h->n_guests; i++)
                 guest_clear(&h->guests[i]);
         for (size_t i = 0; i < h->n_assigned; i++)
@@ -147,6 +171,7 @@ Host *host_free(Host *h) {
         free(h->functions);
         free(h->groups);
         free(h->disks);
+        free(h->controller_uses);
         free(h->guests);
         free(h->assigned);
         free(h->guests_problem);

@@ -103,13 +103,25 @@ typedef struct IommuGroup {
         bool regions_known;     /* false: reserved_regions could not be read */
 } IommuGroup;
 
-/* How the host uses a disk. Every kind but DISK_USE_CONFIGURED is a use right now. */
+/* How the host uses a disk, in the order in which such uses are taken away, from the top of a stack down. Every kind but
+ * DISK_USE_CONFIGURED is a use right now. */
 typedef enum DiskUseKind {
         DISK_USE_MOUNT,
         DISK_USE_SWAP,
-        DISK_USE_HOLDER,        /* dm, md, bcache ... on top of it */
-        DISK_USE_EXCLUSIVE,     /* open(O_EXCL) answered EBUSY and nothing above explains it */
         DISK_USE_GUEST,         /* a disk of a guest's definition */
+        DISK_USE_TARGET,        /* exported by the kernel's SCSI or NVMe target */
+        DISK_USE_PROCESS,       /* a process has it open, or a character device that reaches it */
+        DISK_USE_LOOP,
+        DISK_USE_CRYPT,
+        DISK_USE_LVM,           /* an active logical volume */
+        DISK_USE_MULTIPATH,
+        DISK_USE_DM,            /* device-mapper for another tool */
+        DISK_USE_BTRFS,         /* device of a mounted btrfs */
+        DISK_USE_ZFS,           /* device of an imported pool */
+        DISK_USE_BCACHE,
+        DISK_USE_MD,            /* also of an array that is assembled but not started */
+        DISK_USE_HOLDER,        /* another block device on top of it */
+        DISK_USE_EXCLUSIVE,     /* open(O_EXCL) answered EBUSY and nothing above explains it */
         DISK_USE_CONFIGURED,    /* fstab, crypttab, resume=, root= name it */
         _DISK_USE_MAX,
 } DiskUseKind;
@@ -120,6 +132,13 @@ typedef struct DiskUse {
         char *chain;            /* for people: "sdb1 → md0 → /srv", ends with what uses it */
 } DiskUse;
 
+/* What is written on a disk or a partition of it, in use or not. */
+typedef struct DiskSignature {
+        char *where;            /* kernel name of the disk or partition */
+        char *type;             /* libblkid's word for it: zfs_member, LVM2_member, ext4, gpt */
+        char *label, *uuid;     /* NULL none */
+} DiskSignature;
+
 typedef struct Disk {
         char *name;             /* kernel name: sda, nvme0n1 */
         char *serial, *wwn, *model; /* NULL unknown */
@@ -128,7 +147,18 @@ typedef struct Disk {
         Tri exclusive;          /* TRI_YES: open(O_EXCL) succeeded; TRI_NO: EBUSY; unknown: not tried or other error */
         DiskUse *uses;
         size_t n_uses;
+        DiskSignature *signatures;
+        size_t n_signatures;
+        bool signatures_known;  /* the disk and all of its partitions were looked at */
+        Tri healthy;            /* by its own judgement (SMART); unknown: not asked, or no answer */
+        char *health;           /* why it is not healthy, or why that is not known; for people */
 } Disk;
+
+/* A use of what is behind a controller and is no disk: a tape, a changer, an enclosure, the controller's own node. */
+typedef struct ControllerUse {
+        PciAddress controller;
+        char *chain;            /* "st0 → tar (pid 812)" */
+} ControllerUse;
 
 typedef enum GuestState {
         GUEST_SHUT_OFF,
@@ -272,6 +302,8 @@ typedef struct Host {
         size_t n_groups;
         Disk *disks;            /* sorted by name */
         size_t n_disks;
+        ControllerUse *controller_uses;
+        size_t n_controller_uses;
         Guest *guests;          /* sorted by name */
         size_t n_guests;
         Assigned *assigned;     /* sorted by address */
@@ -280,7 +312,8 @@ typedef struct Host {
         bool guests_known;      /* libvirt (or a recording) answered; false: guests are not known */
         char *guests_problem;   /* why not, for people; NULL when known or simply no libvirt there */
         bool uses_known;        /* mounts, swaps and holders could be read */
-        bool exclusive_tried;   /* each disk was tried to be opened exclusively */
+        bool exclusive_tried;   /* the disks behind the controllers in question were tried to be opened exclusively */
+        bool openers_known;     /* who has these disks open was looked for in all processes */
         char *architecture;     /* uname -m; NULL unknown */
         char *command_line;     /* /proc/cmdline; NULL unknown */
         char *boot_id;          /* NULL unknown */
@@ -319,6 +352,7 @@ DEFINE_CLEANUP(Host *, host_free)
 void pci_function_clear(PciFunction *f);
 void iommu_group_clear(IommuGroup *g);
 void disk_clear(Disk *d);
+void disk_signature_clear(DiskSignature *s);
 void guest_clear(Guest *g);
 void guest_drive_clear(GuestDrive *d);
 void assigned_clear(Assigned *a);

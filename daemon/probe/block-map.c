@@ -10,12 +10,19 @@
 /* Deeper stacks than this are a loop in a bad recording. */
 #define DEPTH_MAX 16
 
+static void free_node(BlockNode *node) {
+        free(node->name);
+        free(node->title);
+        free(node->path);
+        free(node->whole);
+        for (size_t i = 0; i < node->n_below; i++)
+                free(node->below[i]);
+        free(node->below);
+}
+
 void block_map_clear(BlockMap *m) {
-        for (size_t i = 0; i < m->n; i++) {
-                free(m->nodes[i].name);
-                free(m->nodes[i].path);
-                free(m->nodes[i].whole);
-        }
+        for (size_t i = 0; i < m->n; i++)
+                free_node(&m->nodes[i]);
         free(m->nodes);
         *m = (BlockMap){};
 }
@@ -27,6 +34,43 @@ const BlockNode *block_map_find(const BlockMap *m, const char *name) {
         return NULL;
 }
 
+bool block_node_stands_on(const BlockNode *node, const char *name) {
+        for (size_t i = 0; i < node->n_below; i++)
+                if (str_equal(node->below[i], name))
+                        return true;
+        return false;
+}
+
+bool block_path_controller(const char *path, PciAddress *ret) {
+        _cleanup_free_ char *copy = strdup(path);
+        char *save = NULL;
+        bool found = false;
+        PciAddress a;
+
+        for (char *part = copy ? strtok_r(copy, "/", &save) : NULL; part; part = strtok_r(NULL, "/", &save))
+                if (pci_address_parse(part, &a) >= 0) {
+                        *ret = a;
+                        found = true;
+                }
+        return found;
+}
+
+char *block_path_device(int root, const char *path) {
+        _cleanup_free_ char *resolved = NULL;
+        const char *name = path_resolve(root, path, &resolved) >= 0 ? resolved : path;
+
+        if (strncmp(name, "/dev/", 5) != 0)
+                return NULL;
+        char *device = strdup(name + 5);
+        /* /dev/cciss/c0d0 is cciss!c0d0 */
+        for (char *p = device; p && *p; p++)
+                if (*p == '/')
+                        *p = '!';
+        return device;
+}
+
+/* -- reading --------------------------------------------------------------------------------------------------------- */
+
 static char *parent_name(const char *path) {
         const char *end = strrchr(path, '/');
         const char *begin = end;
@@ -34,6 +78,85 @@ static char *parent_name(const char *path) {
         while (begin && begin > path && begin[-1] != '/')
                 begin--;
         return begin ? strndup(begin, (size_t) (end - begin)) : NULL;
+}
+
+static int map_add(BlockMap *m, BlockNode *node) {
+        BlockNode *more = node->name && node->path ? reallocarray(m->nodes, m->n + 1, sizeof *more) : NULL;
+
+        if (!more) {
+                free_node(node);
+                return -ENOMEM;
+        }
+        text_clean(node->title);
+        m->nodes = more;
+        more[m->n++] = *node;
+        return 0;
+}
+
+static int node_stand_on(BlockNode *node, char *device) {
+        char **more = device ? reallocarray(node->below, node->n_below + 1, sizeof *more) : NULL;
+
+        if (!more) {
+                free(device);
+                return -ENOMEM;
+        }
+        node->below = more;
+        more[node->n_below++] = device;
+        return 0;
+}
+
+/* The prefix of the UUID tells whose mapping it is: lib/activate/dev_manager.c of LVM, lib/utils_device_locking.c of cryptsetup,
+ * libmultipath/devmapper.c of multipath-tools. */
+static void read_mapping(BlockNode *node, int dir) {
+        static const struct {
+                const char *prefix;
+                DiskUseKind use;
+        } owners[] = { { "LVM-", DISK_USE_LVM }, { "CRYPT-", DISK_USE_CRYPT }, { "mpath-", DISK_USE_MULTIPATH } };
+        _cleanup_free_ char *uuid = NULL, *name = NULL;
+
+        node->use = DISK_USE_DM;
+        if (attr_read(dir, "dm/uuid", &uuid) >= 0)
+                for (size_t i = 0; i < ELEMENTSOF(owners); i++)
+                        if (strncmp(uuid, owners[i].prefix, strlen(owners[i].prefix)) == 0)
+                                node->use = owners[i].use;
+        if (attr_read(dir, "dm/name", &name) >= 0 &&
+            asprintf(&node->title, "%s (%s %s)", node->name, disk_use_kind_to_string(node->use), name) < 0)
+                node->title = NULL;
+}
+
+/* drivers/md/md.c: an array that is only assembled, or lacks members, is "inactive" or "clear", and has its members all the
+ * same. */
+static void read_array(BlockNode *node, int dir) {
+        _cleanup_free_ char *state = NULL;
+
+        node->use = DISK_USE_MD;
+        if (attr_read(dir, "md/array_state", &state) >= 0 && (str_equal(state, "inactive") || str_equal(state, "clear")) &&
+            asprintf(&node->title, "%s (inactive)", node->name) < 0)
+                node->title = NULL;
+}
+
+/* drivers/block/loop.c keeps the backing file open after losetup has ended, and claims it only for a moment. */
+static int read_loop(BlockNode *node, int root, int dir) {
+        _cleanup_free_ char *file = NULL;
+
+        node->use = DISK_USE_LOOP;
+        if (attr_read(dir, "loop/backing_file", &file) < 0)
+                return 0;
+        char *device = block_path_device(root, file);
+        return device ? node_stand_on(node, device) : 0;
+}
+
+static int read_stack(BlockNode *node, int root, int dir) {
+        node->use = DISK_USE_HOLDER;
+        if (strncmp(node->name, "dm-", 3) == 0)
+                read_mapping(node, dir);
+        else if (strncmp(node->name, "bcache", 6) == 0)
+                node->use = DISK_USE_BCACHE;
+        else if (file_exists(dir, "md"))
+                read_array(node, dir);
+        else if (strncmp(node->name, "loop", 4) == 0)
+                return read_loop(node, root, dir);
+        return 0;
 }
 
 static int read_node(BlockMap *m, int root, const char *name) {
@@ -52,30 +175,58 @@ static int read_node(BlockMap *m, int root, const char *name) {
                 (void) sscanf(dev, "%u:%u", &node.major, &node.minor);
         if (attr_read(dir, "partition", &partition) >= 0)
                 node.whole = parent_name(node.path);
-        BlockNode *more = reallocarray(m->nodes, m->n + 1, sizeof *more);
-        if (!more || !node.name) {
-                m->nodes = more ? more : m->nodes;
-                free(node.name);
-                free(node.path);
-                free(node.whole);
-                return -ENOMEM;
+        if (node.name && (r = read_stack(&node, root, dir)) < 0) {
+                free_node(&node);
+                return r;
         }
-        m->nodes = more;
-        more[m->n++] = node;
-        return 0;
+        return map_add(m, &node);
 }
 
-int block_map_read(int root, BlockMap *ret) {
-        _cleanup_closedir_ DIR *d = dir_stream(root, "/sys/class/block");
+/* fs/btrfs/sysfs.c: a folder for each mounted file system, with a link for each of its devices. */
+static int read_btrfs(BlockMap *m, int root, const char *uuid) {
+        _cleanup_free_ char *path = NULL, *devices = NULL, *label_path = NULL, *label = NULL;
+        BlockNode node = { .use = DISK_USE_BTRFS };
         const struct dirent *entry;
-        BlockMap m = {};
+        int r = 0;
+
+        if (asprintf(&path, "/sys/fs/btrfs/%s", uuid) < 0 || asprintf(&devices, "%s/devices", path) < 0 ||
+            asprintf(&label_path, "%s/label", path) < 0)
+                return -ENOMEM;
+        _cleanup_closedir_ DIR *d = dir_stream(root, devices);
+        if (!d)
+                return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+        while (r >= 0 && (entry = readdir(d)))
+                if (entry->d_name[0] != '.')
+                        r = node_stand_on(&node, strdup(entry->d_name));
+        (void) attr_read(root, label_path, &label);
+        node.path = TAKE_PTR(path);
+        node.name = strdup(uuid);
+        if (r < 0 || asprintf(&node.title, "btrfs %s", label && *label ? label : uuid) < 0) {
+                free_node(&node);
+                return r < 0 ? r : -ENOMEM;
+        }
+        return map_add(m, &node);
+}
+
+static int read_each(BlockMap *m, int root, const char *path, int (*each)(BlockMap *m, int root, const char *name)) {
+        _cleanup_closedir_ DIR *d = dir_stream(root, path);
+        const struct dirent *entry;
         int r = 0;
 
         if (!d)
                 return errno == ENOENT ? 0 : -errno;
         while (r >= 0 && (entry = readdir(d)))
                 if (entry->d_name[0] != '.')
-                        r = read_node(&m, root, entry->d_name);
+                        r = each(m, root, entry->d_name);
+        return r;
+}
+
+int block_map_read(int root, BlockMap *ret) {
+        BlockMap m = {};
+
+        int r = read_each(&m, root, "/sys/class/block", read_node);
+        if (r >= 0)
+                r = read_each(&m, root, "/sys/fs/btrfs", read_btrfs);
         if (r < 0) {
                 block_map_clear(&m);
                 return r;
@@ -84,37 +235,64 @@ int block_map_read(int root, BlockMap *ret) {
         return 0;
 }
 
-static int walk_node(const BlockMap *m, int root, const BlockNode *node, const char *chain, unsigned depth, BlockVisitor visit,
-                     void *userdata) {
+typedef struct Walk {
+        const BlockMap *map;
+        int root;
+        BlockVisitor visit;
+        void *userdata;
+} Walk;
+
+static int walk_node(const Walk *w, const BlockNode *node, const char *chain, unsigned depth);
+
+static int walk_up(const Walk *w, const BlockNode *holder, const char *chain, unsigned depth) {
+        _cleanup_free_ char *longer = NULL;
+
+        if (asprintf(&longer, "%s → %s", chain, holder->title ? holder->title : holder->name) < 0)
+                return -ENOMEM;
+        return walk_node(w, holder, longer, depth + 1);
+}
+
+static int walk_holders(const Walk *w, const BlockNode *node, const char *chain, unsigned depth) {
         _cleanup_free_ char *path = NULL;
         const struct dirent *entry;
+        int r = 0;
 
-        int r = visit(userdata, node, chain, depth > 0);
-        if (r < 0 || depth >= DEPTH_MAX)
-                return r;
         if (asprintf(&path, "%s/holders", node->path) < 0)
                 return -ENOMEM;
-        _cleanup_closedir_ DIR *d = dir_stream(root, path);
+        _cleanup_closedir_ DIR *d = dir_stream(w->root, path);
         if (!d && errno != ENOENT)
                 return -errno;
         while (d && r >= 0 && (entry = readdir(d))) {
-                _cleanup_free_ char *longer = NULL;
-                const BlockNode *holder = entry->d_name[0] == '.' ? NULL : block_map_find(m, entry->d_name);
-                if (!holder)
-                        continue;
-                if (asprintf(&longer, "%s → %s", chain, holder->name) < 0)
-                        return -ENOMEM;
-                r = walk_node(m, root, holder, longer, depth + 1, visit, userdata);
+                const BlockNode *holder = entry->d_name[0] == '.' ? NULL : block_map_find(w->map, entry->d_name);
+                if (holder)
+                        r = walk_up(w, holder, chain, depth);
+        }
+        return r;
+}
+
+static int walk_node(const Walk *w, const BlockNode *node, const char *chain, unsigned depth) {
+        int r = w->visit(w->userdata, node, chain, depth > 0);
+
+        if (r < 0 || depth >= DEPTH_MAX)
+                return r;
+        r = walk_holders(w, node, chain, depth);
+        for (size_t i = 0; r >= 0 && i < w->map->n; i++) {
+                const BlockNode *other = &w->map->nodes[i];
+                /* The walk begins at each partition of the disk itself. */
+                bool part = depth > 0 && str_equal(other->whole, node->name);
+                if (part || block_node_stands_on(other, node->name))
+                        r = walk_up(w, other, chain, depth);
         }
         return r;
 }
 
 int block_walk(const BlockMap *m, int root, const char *disk, BlockVisitor visit, void *userdata) {
+        const Walk w = { .map = m, .root = root, .visit = visit, .userdata = userdata };
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < m->n; i++)
                 if (str_equal(m->nodes[i].name, disk) || str_equal(m->nodes[i].whole, disk))
-                        r = walk_node(m, root, &m->nodes[i], m->nodes[i].name, 0, visit, userdata);
+                        r = walk_node(&w, &m->nodes[i], m->nodes[i].name, 0);
         return r;
 }
 
@@ -138,6 +316,18 @@ int disk_add_use(Disk *d, DiskUseKind kind, bool boot, const char *format, ...) 
                 return -ENOMEM;
         d->uses = more;
         more[d->n_uses++] = (DiskUse){ .kind = kind, .boot = boot, .chain = TAKE_PTR(chain) };
+        return 0;
+}
+
+int disk_add_signature(Disk *d, DiskSignature *s) {
+        DiskSignature *more = s->where && s->type ? reallocarray(d->signatures, d->n_signatures + 1, sizeof *more) : NULL;
+
+        if (!more) {
+                disk_signature_clear(s);
+                return -ENOMEM;
+        }
+        d->signatures = more;
+        more[d->n_signatures++] = *s;
         return 0;
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Users inside the kernel that claim nothing: loop devices (drivers/block/loop.c keeps the file open after losetup has ended),
- * NVMe targets (drivers/nvme/target/io-cmd-bdev.c opens without a holder) and SCSI targets with a file backend
- * (drivers/target/target_core_file.c). No exclusive open, holder link or process shows them.
+ * Targets inside the kernel: NVMe (drivers/nvme/target/io-cmd-bdev.c opens without a holder) and SCSI
+ * (drivers/target/target_core_iblock.c claims it, target_core_file.c does not). No holder link or process shows them.
  */
 #include <errno.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "probe/block-map.h"
 #include "probe/probe.h"
 
@@ -19,28 +19,13 @@ typedef struct Exports {
         BlockMap map;
 } Exports;
 
-static int add_file(Exports *x, const char *file, const char *user) {
-        _cleanup_free_ char *source = NULL;
+static int add_target(Exports *x, const char *source, const char *kind, const char *name) {
+        _cleanup_free_ char *user = NULL;
 
-        int r = attr_read(x->root, file, &source);
-        if (r < 0)
-                return r == -ENOMEM ? r : 0;
-        return block_add_user(x->host, x->root, &x->map, source, DISK_USE_HOLDER, user);
-}
-
-static int add_loops(Exports *x) {
-        for (size_t i = 0; i < x->map.n; i++) {
-                const BlockNode *node = &x->map.nodes[i];
-                _cleanup_free_ char *file = NULL;
-                if (node->whole || strncmp(node->name, "loop", 4) != 0)
-                        continue;
-                if (asprintf(&file, "%s/loop/backing_file", node->path) < 0)
-                        return -ENOMEM;
-                int r = add_file(x, file, node->name);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        if (asprintf(&user, "%s %s", kind, name) < 0)
+                return -ENOMEM;
+        text_clean(user);
+        return block_add_user(x->host, x->root, &x->map, source, DISK_USE_TARGET, user);
 }
 
 /* Calls `each` for every folder in `path`. */
@@ -62,15 +47,18 @@ static int for_each_folder(Exports *x, const char *path, int (*each)(Exports *x,
         return r;
 }
 
+/* .../subsystems/NQN/namespaces/1 */
 static int add_namespace(Exports *x, const char *path, const char *name) {
-        _cleanup_free_ char *file = NULL, *enable = NULL, *value = NULL;
+        _cleanup_free_ char *file = NULL, *enable = NULL, *value = NULL, *source = NULL, *subsystem = NULL;
+        const char *nqn = path + strlen(NVMET "/");
 
         (void) name;
-        if (asprintf(&file, "%s/device_path", path) < 0 || asprintf(&enable, "%s/enable", path) < 0)
+        if (asprintf(&file, "%s/device_path", path) < 0 || asprintf(&enable, "%s/enable", path) < 0 ||
+            !(subsystem = strndup(nqn, strcspn(nqn, "/"))))
                 return -ENOMEM;
-        if (attr_read(x->root, enable, &value) < 0 || str_equal(value, "0"))
+        if (attr_read(x->root, enable, &value) < 0 || str_equal(value, "0") || attr_read(x->root, file, &source) < 0)
                 return 0;
-        return add_file(x, file, "NVMe target");
+        return add_target(x, source, "NVMe target", subsystem);
 }
 
 static int add_subsystem(Exports *x, const char *path, const char *name) {
@@ -80,11 +68,33 @@ static int add_subsystem(Exports *x, const char *path, const char *name) {
         return asprintf(&namespaces, "%s/namespaces", path) < 0 ? -ENOMEM : for_each_folder(x, namespaces, add_namespace);
 }
 
-static int add_backstore(Exports *x, const char *path, const char *name) {
-        _cleanup_free_ char *file = NULL;
+/* "UDEV PATH: /dev/sdb  readonly: 0" (target_core_iblock.c), "File: /dev/sdb  Size: 1024" (target_core_file.c) */
+static char *path_in_info(const char *info) {
+        static const char *const marks[] = { "UDEV PATH: ", "File: " };
 
-        (void) name;
-        return asprintf(&file, "%s/udev_path", path) < 0 ? -ENOMEM : add_file(x, file, "SCSI target");
+        for (size_t i = 0; i < ELEMENTSOF(marks); i++) {
+                const char *found = strstr(info, marks[i]);
+                if (!found)
+                        continue;
+                found += strlen(marks[i]);
+                return strndup(found, strcspn(found, " \n"));
+        }
+        return NULL;
+}
+
+/* udev_path is what the tool that made the backstore says of it, or empty; the backstore's own word is in `info`. */
+static int add_backstore(Exports *x, const char *path, const char *name) {
+        _cleanup_free_ char *file = NULL, *info_file = NULL, *said = NULL, *info = NULL;
+        int r = 0;
+
+        if (asprintf(&file, "%s/udev_path", path) < 0 || asprintf(&info_file, "%s/info", path) < 0)
+                return -ENOMEM;
+        if (attr_read(x->root, file, &said) >= 0)
+                r = add_target(x, said, "SCSI target", name);
+        if (r < 0 || file_read(x->root, info_file, &info, NULL) < 0)
+                return r;
+        _cleanup_free_ char *source = path_in_info(info);
+        return source ? add_target(x, source, "SCSI target", name) : 0;
 }
 
 static int add_hba(Exports *x, const char *path, const char *name) {
@@ -97,11 +107,9 @@ int probe_exports(Host *h, int root, Error **e) {
 
         int r = block_map_read(root, &x.map);
         if (r >= 0)
-                r = add_loops(&x);
-        if (r >= 0)
                 r = for_each_folder(&x, NVMET, add_subsystem);
         if (r >= 0)
                 r = for_each_folder(&x, LIO, add_hba);
         block_map_clear(&x.map);
-        return r < 0 ? error_set(e, -r, "the loop devices and storage targets cannot be read: %s", strerror(-r)) : 0;
+        return r < 0 ? error_set(e, -r, "the storage targets cannot be read: %s", strerror(-r)) : 0;
 }

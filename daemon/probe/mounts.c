@@ -11,6 +11,7 @@
 typedef struct Mount {
         char *source, *target, *where; /* where: another namespace in words, NULL ours */
         unsigned major, minor;
+        bool btrfs, zfs;               /* file systems on several disks, of which mountinfo names one, or the pool */
         bool swap;
         bool configured;               /* only named by a file, not in use now */
         bool boot;
@@ -73,6 +74,7 @@ static int add_table(MountList *l, const char *text, size_t size, const char *na
                         .source = (char *) mnt_fs_get_srcpath(fs), .target = (char *) mnt_fs_get_target(fs),
                         .where = (char *) where, .major = (unsigned) (dev >> 8 & 0xfff),
                         .minor = (unsigned) ((dev & 0xff) | (dev >> 12 & 0xfff00)),
+                        .btrfs = str_equal(mnt_fs_get_fstype(fs), "btrfs"), .zfs = str_equal(mnt_fs_get_fstype(fs), "zfs"),
                         .boot = is_boot_target(mnt_fs_get_target(fs)) && !where,
                 };
                 r = mount_add(l, &m);
@@ -222,19 +224,10 @@ static char *source_path(const char *source) {
 
 /* The kernel's name of the block device that a source names: "dm-0"; NULL when it names none. */
 static char *source_device(int root, const char *source) {
-        _cleanup_free_ char *path = source ? source_path(source) : NULL, *resolved = NULL;
+        _cleanup_free_ char *path = source ? source_path(source) : NULL;
 
-        if (!path || strncmp(path, "/dev/", 5) != 0)
-                return NULL;
-        const char *name = path_resolve(root, path, &resolved) >= 0 ? resolved : path;
-        if (strncmp(name, "/dev/", 5) != 0)
-                return NULL;
-        char *device = strdup(name + 5);
-        /* /dev/cciss/c0d0 is cciss!c0d0 */
-        for (char *p = device; p && *p; p++)
-                if (*p == '/')
-                        *p = '!';
-        return device;
+        /* Other paths may lie on a dead network server, and looking at one would hang. */
+        return path && strncmp(path, "/dev/", 5) == 0 ? block_path_device(root, path) : NULL;
 }
 
 typedef struct Matching {
@@ -277,6 +270,18 @@ static int visit(void *userdata, const BlockNode *node, const char *chain, bool 
         return 0;
 }
 
+/* A mounted btrfs is on all of its devices. */
+static int use_pool_name(const BlockMap *map, char **device) {
+        for (size_t i = 0; *device && i < map->n; i++) {
+                if (map->nodes[i].use != DISK_USE_BTRFS || !block_node_stands_on(&map->nodes[i], *device))
+                        continue;
+                free(*device);
+                *device = strdup(map->nodes[i].name);
+                return *device ? 0 : -ENOMEM;
+        }
+        return 0;
+}
+
 static int match_all(Host *h, int root, const MountList *l) {
         _cleanup_(block_map_clear) BlockMap map = {};
         char **devices = calloc(l->n + 1, sizeof *devices);
@@ -286,6 +291,9 @@ static int match_all(Host *h, int root, const MountList *l) {
         for (size_t i = 0; i < l->n; i++)
                 devices[i] = source_device(root, l->items[i].source);
         int r = block_map_read(root, &map);
+        for (size_t i = 0; r >= 0 && i < l->n; i++)
+                if (l->items[i].btrfs)
+                        r = use_pool_name(&map, &devices[i]);
         for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
                 Matching matching = { &h->disks[i], l, devices };
                 r = block_walk(&map, root, h->disks[i].name, visit, &matching);
@@ -293,6 +301,51 @@ static int match_all(Host *h, int root, const MountList *l) {
         for (size_t i = 0; i < l->n; i++)
                 free(devices[i]);
         free(devices);
+        return r;
+}
+
+/* -- ZFS ------------------------------------------------------------------------------------------------------------- */
+
+/* The names come from disks. */
+static bool pool_is_imported(int root, const char *pool) {
+        _cleanup_free_ char *path = NULL;
+
+        if (!pool || *pool == '.' || strchr(pool, '/') || asprintf(&path, "/proc/spl/kstat/zfs/%s", pool) < 0)
+                return false;
+        /* Files there are no pools but statistics (module/zfs/spa_stats.c). */
+        _cleanup_close_ int dir = dir_open(root, path);
+        return dir >= 0;
+}
+
+static bool is_of_pool(const Mount *m, const char *pool) {
+        size_t n = strlen(pool);
+
+        return m->zfs && m->source && strncmp(m->source, pool, n) == 0 && (m->source[n] == '/' || !m->source[n]);
+}
+
+static int add_pool(Disk *d, const MountList *l, const DiskSignature *s) {
+        _cleanup_free_ char *chain = NULL;
+
+        if (asprintf(&chain, "%s → ZFS pool %s", s->where, s->label) < 0)
+                return -ENOMEM;
+        int r = disk_add_use(d, DISK_USE_ZFS, false, "%s", chain);
+        for (size_t i = 0; r >= 0 && i < l->n; i++)
+                if (is_of_pool(&l->items[i], s->label) && !is_ours_too(l, &l->items[i]))
+                        r = add_use(d, &l->items[i], chain);
+        return r;
+}
+
+/* The kernel's ZFS has neither holder links nor device numbers in mountinfo. It opens its disks exclusively
+ * (module/os/linux/zfs/vdev_disk.c): one that could be opened has a pool of the same name from elsewhere. */
+static int match_pools(Host *h, int root, const MountList *l) {
+        int r = 0;
+
+        for (size_t i = 0; i < h->n_disks; i++) {
+                Disk *d = &h->disks[i];
+                for (size_t j = 0; r >= 0 && d->exclusive != TRI_YES && j < d->n_signatures; j++)
+                        if (str_equal(d->signatures[j].type, "zfs_member") && pool_is_imported(root, d->signatures[j].label))
+                                r = add_pool(d, l, &d->signatures[j]);
+        }
         return r;
 }
 
@@ -316,5 +369,7 @@ int probe_mounts(Host *h, int root, bool live, Error **e) {
                 r = add_command_line(&l, h->command_line);
         if (r >= 0)
                 r = match_all(h, root, &l);
+        if (r >= 0)
+                r = match_pools(h, root, &l);
         return r < 0 ? error_set(e, -r, "the mounts and swap areas cannot be read: %s", strerror(-r)) : 0;
 }

@@ -3,47 +3,70 @@
 
 #include "probe/block-map.h"
 
-/* An exclusive opener that nothing else explains: a process, or a kernel user that leaves no trace in sysfs. */
-static int explain_exclusive(Host *h) {
-        for (size_t i = 0; i < h->n_disks; i++) {
-                Disk *d = &h->disks[i];
-                bool explained = false;
-                for (size_t j = 0; j < d->n_uses; j++)
-                        explained |= d->uses[j].kind == DISK_USE_MOUNT || d->uses[j].kind == DISK_USE_SWAP ||
-                                     d->uses[j].kind == DISK_USE_HOLDER;
-                if (d->exclusive != TRI_NO || explained)
-                        continue;
-                int r = disk_add_use(d, DISK_USE_EXCLUSIVE, false, "%s → opened exclusively", d->name);
-                if (r < 0)
-                        return r;
+/* The addresses and whatever else is in their IOMMU groups. */
+static PciAddress *scope_addresses(const Host *h, const PciAddress *addresses, size_t n, size_t *ret_n) {
+        PciAddress *all = calloc(n + h->n_functions + 1, sizeof *all);
+        size_t n_all = n;
+
+        if (all && n > 0)
+                memcpy(all, addresses, n * sizeof *all);
+        for (size_t i = 0; all && i < h->n_functions; i++) {
+                const PciFunction *f = &h->functions[i];
+                bool mate = false;
+                for (size_t j = 0; j < n; j++) {
+                        const PciFunction *named = host_find_function(h, &addresses[j]);
+                        mate |= named && named->group >= 0 && named->group == f->group;
+                }
+                if (mate)
+                        all[n_all++] = f->address;
         }
-        return 0;
+        *ret_n = n_all;
+        return all;
 }
 
-int probe_host(int root, ProbeFlags flags, Host **ret, Error **e) {
+static int read_all(Host *h, int root, ProbeFlags flags, const ProbeScope *s, Error **e) {
+        bool live = flags & PROBE_LIVE, ask = live && flags & PROBE_EXCLUSIVE;
+        int r;
+
+        if ((r = probe_block(h, root, e)) < 0 || (ask && (r = probe_disks(h, root, s, e)) < 0) ||
+            (r = probe_mounts(h, root, live, e)) < 0 || (r = probe_exports(h, root, e)) < 0 ||
+            (r = probe_guests(h, root, flags, e)) < 0 || (r = probe_assigned(h, root, e)) < 0 ||
+            (ask && (r = probe_openers(h, root, s, e)) < 0))
+                return r;
+        if (ask && (r = probe_disks_explain(h)) < 0)
+                return error_oom(e);
+        return ask && flags & PROBE_HEALTH ? probe_health(h, s, e) : 0;
+}
+
+int probe_host_about(int root, ProbeFlags flags, const PciAddress *addresses, size_t n, Host **ret, Error **e) {
         _cleanup_(host_freep) Host *h = host_new();
-        bool live = flags & PROBE_LIVE;
+        _cleanup_free_ PciAddress *about = NULL;
+        ProbeScope s = {};
         int r;
 
         if (!h)
                 return error_oom(e);
         if ((r = probe_pci(h, root, flags, e)) < 0 || (r = probe_iommu(h, root, e)) < 0 ||
-            (r = probe_system(h, root, live, e)) < 0 ||
-            (r = probe_block(h, root, live, live && flags & PROBE_EXCLUSIVE, e)) < 0 ||
-            (r = probe_mounts(h, root, live, e)) < 0 || (r = probe_exports(h, root, e)) < 0 ||
-             (r = probe_guests(h, root, flags, e)) < 0 ||
-            (r = probe_assigned(h, root, e)) < 0)
+            (r = probe_system(h, root, flags & PROBE_LIVE, e)) < 0)
                 return r;
         if (!(flags & PROBE_GLANCE) && ((r = probe_platform(h, root, e)) < 0 || (r = probe_claims(h, root, e)) < 0 ||
                                         (r = probe_quirks(h, NULL, e)) < 0))
                 return r;
-        if ((r = explain_exclusive(h)) < 0)
+        host_sort(h);
+        s.addresses = about = scope_addresses(h, addresses, n, &s.n);
+        if (!about)
                 return error_oom(e);
+        if ((r = read_all(h, root, flags, &s, e)) < 0)
+                return r;
         host_sort(h);
         if (flags & PROBE_GLANCE && !h->guests_known && (r = probe_groups_open(h, root, e)) < 0)
                 return r;
-        if (live && flags & PROBE_GUESTS && flags & PROBE_AGENTS)
+        if (flags & PROBE_LIVE && flags & PROBE_GUESTS && flags & PROBE_AGENTS)
                 probe_agents(h);
         *ret = TAKE_PTR(h);
         return 0;
+}
+
+int probe_host(int root, ProbeFlags flags, Host **ret, Error **e) {
+        return probe_host_about(root, flags, NULL, 0, ret, e);
 }

@@ -69,7 +69,7 @@ static int plan_again(const PlanRequest *q, const char *digest, Host **ret_host,
         _cleanup_(host_freep) Host *h = NULL;
         _cleanup_free_ char *now = NULL;
 
-        int r = probe_host(AT_FDCWD, request_probe_flags(q), &h, e);
+        int r = probe_host_about(AT_FDCWD, request_probe_flags(q), q->controllers, q->n_controllers, &h, e);
         if (r < 0)
                 return r;
         r = plan_make(h, q, &p, &findings, e);

@@ -73,7 +73,7 @@ static int run_preflight(const json_t *request, Answer *a, Error **e) {
         if (r < 0)
                 return r;
         const char *guest = json_string_value(json_object_get(request, "guest"));
-        r = probe_host(AT_FDCWD, PROBE_LIVE | PROBE_GUESTS | PROBE_EXCLUSIVE, &h, e);
+        r = probe_host_about(AT_FDCWD, PROBE_LIVE | PROBE_GUESTS | PROBE_EXCLUSIVE | PROBE_HEALTH, addresses, n, &h, e);
         if (r < 0 || (r = probe_guest_system(h, guest, e)) < 0)
                 return r;
         r = check_preflight(h, addresses, n, guest, &findings, e);
@@ -89,7 +89,7 @@ static int run_plan(const json_t *request, Answer *a, Error **e) {
         int r = plan_request_from_json(request, &q, e);
         if (r < 0)
                 return r;
-        r = probe_host(AT_FDCWD, request_probe_flags(&q), &h, e);
+        r = probe_host_about(AT_FDCWD, request_probe_flags(&q), q.controllers, q.n_controllers, &h, e);
         if (r < 0 || (q.kind == PLAN_ASSIGN && (r = probe_guest_system(h, q.guest, e)) < 0))
                 return r;
         r = plan_make(h, &q, &p, &findings, e);

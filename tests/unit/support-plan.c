@@ -45,7 +45,7 @@ static void add_group(Host *h, int number, const PciAddress *members, size_t n) 
 static void add_disk(Host *h, const char *name, const char *serial, const char *wwn, const PciAddress *a) {
         h->disks[h->n_disks++] = (Disk){
                 .name = strdup(name), .serial = copy(serial), .wwn = copy(wwn), .size = 1 << 30, .controller = *a,
-                .exclusive = TRI_YES,
+                .exclusive = TRI_YES, .signatures_known = true, .healthy = TRI_YES,
         };
 }
 

@@ -254,4 +254,8 @@ void tree_put_disk(const Tree *m) {
         (void) snprintf(target, sizeof target, "../../%s", block + strlen("sys/"));
         tree_put_link(m, "sys/class/block/sda", target);
         tree_put_link(m, "sys/block/sda", target + strlen("../"));
+        (void) snprintf(target, sizeof target, "../../%s/sda1", block + strlen("sys/"));
+        tree_put_link(m, "sys/class/block/sda1", target);
+        tree_put_link(m, "sys/class/scsi_generic/sg0", "../../../" DEVICE "/ata1/host0/target0:0:0/0:0:0:0/scsi_generic/sg0");
+        tree_put_link(m, DEVICE "/ata1/host0/target0:0:0/0:0:0:0/scsi_generic/sg0/device", "../..");
 }

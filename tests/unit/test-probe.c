@@ -151,9 +151,9 @@ static void users_that_claim_nothing_are_found(void **state) {
         tree_put(m, "sys/kernel/config/nvmet/subsystems/nqn/namespaces/1/enable", "1\n");
         tree_put(m, "sys/kernel/config/target/core/fileio_0/disk/udev_path", "/dev/sda");
         _cleanup_(host_freep) Host *h = read_host(m);
-        assert_true(has_use(h, DISK_USE_HOLDER, "sda1 → loop0", false));
-        assert_true(has_use(h, DISK_USE_HOLDER, "sda → NVMe target", false));
-        assert_true(has_use(h, DISK_USE_HOLDER, "sda → SCSI target", false));
+        assert_true(has_use(h, DISK_USE_LOOP, "sda1 → loop0", false));
+        assert_true(has_use(h, DISK_USE_TARGET, "sda → NVMe target nqn", false));
+        assert_true(has_use(h, DISK_USE_TARGET, "sda → SCSI target disk", false));
 }
 
 static void without_mountinfo_the_uses_are_not_known(void **state) {
