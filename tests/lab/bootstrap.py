@@ -23,9 +23,10 @@ LEFT_OUT = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*',
               ('mdadm', 'bcache', 'btrfs', 'lvm2', 'dmsetup', 'thermal', 'fsck'))]
 
 
-def packages():
+def packages(release):
     lines = (HERE / 'image/packages').read_text().splitlines()
-    return [word for line in lines if not line.startswith('#') for word in line.split()]
+    words = [word.partition('@') for line in lines if not line.startswith('#') for word in line.split()]
+    return [name for name, _, suite in words if suite in ('', release)]
 
 
 def install(release, root, debs):
@@ -34,7 +35,7 @@ def install(release, root, debs):
     kept = shlex.quote(str(debs))
     command = [
         'mmdebstrap', '--mode=root', '--variant=apt', '--format=directory', '--quiet',
-        '--include=' + ','.join(packages()),
+        '--include=' + ','.join(packages(release)),
         '--skip=download/empty', '--skip=essential/unlink',
         '--aptopt=Acquire::Retries "5"', '--aptopt=Acquire::Languages "none"',
         '--dpkgopt=force-unsafe-io', *(f'--dpkgopt=path-exclude={path}' for path in LEFT_OUT),
