@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <getopt.h>
+#include <locale.h>
 #include <stdarg.h>
 
 #include "cli.h"
@@ -185,6 +186,7 @@ int main(int argc, char **argv) {
 
         if (!accept)
                 return EXIT_REFUSED;
+        (void) setlocale(LC_CTYPE, ""); /* for libsmartcols' trees */
         int r = run(argc, argv, &a, &e);
         if (r < 0) {
                 output_error(e, r, a.json);

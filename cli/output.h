@@ -25,3 +25,5 @@ void output_findings(const json_t *result);
 /* The steps as a table, and the notes. */
 void output_plan(const json_t *plan);
 void output_notes(const json_t *plan);
+/* Disks with what uses them as a tree. */
+void output_disks(const json_t *disks);

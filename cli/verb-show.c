@@ -15,18 +15,10 @@ static void print_functions(const char *title, const json_t *functions) {
 }
 
 static void print_disks(const json_t *disks) {
-        size_t i, j;
-        json_t *d, *user;
-
-        printf("disks:\n");
-        json_array_foreach(disks, i, d) {
-                _cleanup_free_ char *size = output_size(json_integer_value(json_object_get(d, "size")));
-                printf("  %s  %s  serial %s\n", output_text(d, "name"), size ? size : "", output_text(d, "serial"));
-                json_array_foreach(json_object_get(d, "users"), j, user)
-                        printf("    %s\n", json_string_value(user));
-        }
         if (json_array_size(disks) == 0)
-                printf("  none that the host sees\n");
+                printf("disks:    none that the host sees\n");
+        else
+                output_disks(disks);
 }
 
 static void print_regions(const json_t *regions) {

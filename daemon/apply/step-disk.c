@@ -21,6 +21,10 @@
 #define OPENERS_TRIES 30
 #define OPENERS_PAUSE_MS 100
 
+/* Others claim a disk for a moment to see whether it is in use, as `passthructl preflight` does. */
+#define CLAIM_TRIES 5
+#define CLAIM_PAUSE_MS 100
+
 #define DISKS_WAIT_MS 10000
 /* Without udev there are no events; then the disks are counted this often. */
 #define DISKS_PAUSE_MS 500
@@ -122,7 +126,13 @@ static int open_exclusively(const StepContext *c, const Disk *d, int *ret, Error
         int r = check_node(c, node, d->name, e);
         if (r < 0)
                 return r;
-        int fd = file_open(c->root, path, O_RDONLY | O_EXCL | O_NONBLOCK);
+        int fd = -1;
+        for (int i = 0; i < CLAIM_TRIES; i++) {
+                fd = file_open(c->root, path, O_RDONLY | O_EXCL | O_NONBLOCK);
+                if (fd != -EBUSY)
+                        break;
+                (void) poll(NULL, 0, CLAIM_PAUSE_MS);
+        }
         if (fd == -EBUSY)
                 return error_set_full(e, EBUSY, "refused",
                                       "Unmount it or stop what uses it; passthructl show names the users.",

@@ -112,8 +112,8 @@ typedef enum DiskUseKind {
         DISK_USE_TARGET,        /* exported by the kernel's SCSI or NVMe target */
         DISK_USE_PROCESS,       /* a process has it open, or a character device that reaches it */
         DISK_USE_LOOP,
-        DISK_USE_CRYPT,
         DISK_USE_LVM,           /* an active logical volume */
+        DISK_USE_CRYPT,
         DISK_USE_MULTIPATH,
         DISK_USE_DM,            /* device-mapper for another tool */
         DISK_USE_BTRFS,         /* device of a mounted btrfs */

@@ -59,6 +59,8 @@ static int run_show(const json_t *request, Answer *a, Error **e) {
         if (r < 0)
                 return r;
         probe_pci_locked(h, AT_FDCWD, &address);
+        /* Of this one controller also the processes are told, which wakes nothing. */
+        (void) probe_openers(h, AT_FDCWD, &(ProbeScope){ &address, 1 }, NULL);
         r = check_address(h, &address, &f, e);
         return r < 0 ? r : answer_result(a, controller_show_to_json(h, f), e);
 }
