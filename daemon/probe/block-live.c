@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "probe/block-map.h"
 #include "probe/probe.h"
@@ -28,7 +29,7 @@ bool probe_scope_has(const ProbeScope *s, const PciAddress *a) {
         return s->n == 0;
 }
 
-static int open_node(const char *name, int flags) {
+static int open_node(int root, const char *name, int flags) {
         _cleanup_free_ char *path = NULL;
 
         if (asprintf(&path, "/dev/%s", name) < 0)
@@ -37,12 +38,11 @@ static int open_node(const char *name, int flags) {
         for (char *p = path; *p; p++)
                 if (*p == '!')
                         *p = '/';
-        int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | flags);
-        return fd < 0 ? -errno : fd;
+        return file_open(root, path, O_RDONLY | O_NONBLOCK | flags);
 }
 
-static Tri open_exclusively(const char *name) {
-        _cleanup_close_ int fd = open_node(name, O_EXCL);
+static Tri open_exclusively(int root, const char *name) {
+        _cleanup_close_ int fd = open_node(root, name, O_EXCL);
 
         if (fd >= 0 || fd == -ENOMEDIUM)
                 return TRI_YES;
@@ -79,8 +79,8 @@ static int add_found(Disk *d, const char *where, BlkidProbe *probe) {
 }
 
 /* 1 when the node could be read. */
-static int read_node(Disk *d, const char *name, bool whole) {
-        _cleanup_close_ int fd = open_node(name, 0);
+static int read_node(Disk *d, int root, const char *name, bool whole) {
+        _cleanup_close_ int fd = open_node(root, name, 0);
         _cleanup_(blkid_free_probep) BlkidProbe *probe = blkid_new_probe();
         int found = 0, r = 0;
 
@@ -105,7 +105,7 @@ static void forget_signatures(Disk *d) {
 }
 
 /* What udev had found is replaced: it may be older. */
-static int read_signatures(Disk *d, const BlockMap *m) {
+static int read_signatures(Disk *d, int root, const BlockMap *m) {
         int r = 1;
 
         forget_signatures(d);
@@ -114,7 +114,7 @@ static int read_signatures(Disk *d, const BlockMap *m) {
                 bool whole = str_equal(m->nodes[i].name, d->name);
                 if (!whole && !str_equal(m->nodes[i].whole, d->name))
                         continue;
-                r = read_node(d, m->nodes[i].name, whole);
+                r = read_node(d, root, m->nodes[i].name, whole);
                 d->signatures_known &= r > 0;
         }
         return r;
@@ -128,8 +128,8 @@ int probe_disks(Host *h, int root, const ProbeScope *s, Error **e) {
         for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
                 if (!probe_scope_has(s, &h->disks[i].controller))
                         continue;
-                h->disks[i].exclusive = open_exclusively(h->disks[i].name);
-                r = read_signatures(&h->disks[i], &m);
+                h->disks[i].exclusive = open_exclusively(root, h->disks[i].name);
+                r = read_signatures(&h->disks[i], root, &m);
         }
         return r < 0 ? error_set(e, -r, "the disks cannot be asked: %s", strerror(-r)) : 0;
 }
@@ -145,10 +145,10 @@ static bool is_explained(const Disk *d) {
         return false;
 }
 
-static void try_again(Disk *d) {
+static void try_again(Disk *d, int root) {
         for (int i = 0; d->exclusive == TRI_NO && i < CLAIM_TRIES; i++) {
                 (void) poll(NULL, 0, CLAIM_PAUSE_MS);
-                d->exclusive = open_exclusively(d->name);
+                d->exclusive = open_exclusively(root, d->name);
         }
 }
 
@@ -162,14 +162,14 @@ static int name_claim(Disk *d) {
         return disk_add_use(d, DISK_USE_EXCLUSIVE, false, "%s → opened exclusively", d->name);
 }
 
-int probe_disks_explain(Host *h) {
+int probe_disks_explain(Host *h, int root) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
                 Disk *d = &h->disks[i];
                 if (d->exclusive != TRI_NO || is_explained(d))
                         continue;
-                try_again(d);
+                try_again(d, root);
                 if (d->exclusive == TRI_NO)
                         r = name_claim(d);
         }

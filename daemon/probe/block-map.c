@@ -105,7 +105,7 @@ static int node_stand_on(BlockNode *node, char *device) {
         return 0;
 }
 
-/* The prefix of the UUID tells whose mapping it is: lib/activate/dev_manager.c of LVM, lib/utils_device_locking.c of cryptsetup,
+/* The prefix of the UUID tells whose mapping it is: lib/activate/dev_manager.c of LVM, lib/libdevmapper.c of cryptsetup,
  * libmultipath/devmapper.c of multipath-tools. */
 static void read_mapping(BlockNode *node, int dir) {
         static const struct {
@@ -135,12 +135,13 @@ static void read_array(BlockNode *node, int dir) {
                 node->title = NULL;
 }
 
-/* drivers/block/loop.c keeps the backing file open after losetup has ended, and claims it only for a moment. */
+/* drivers/block/loop.c keeps the backing file open after losetup has ended, and claims it only for a moment. Another file than
+ * a device may lie on a dead network server, and looking at it would hang. */
 static int read_loop(BlockNode *node, int root, int dir) {
         _cleanup_free_ char *file = NULL;
 
         node->use = DISK_USE_LOOP;
-        if (attr_read(dir, "loop/backing_file", &file) < 0)
+        if (attr_read(dir, "loop/backing_file", &file) < 0 || strncmp(file, "/dev/", 5) != 0)
                 return 0;
         char *device = block_path_device(root, file);
         return device ? node_stand_on(node, device) : 0;

@@ -185,11 +185,17 @@ static int add_opener(void *userdata, const char *pid, const char *command, size
         return 0;
 }
 
-static bool opener_list_has(const OpenerList *l, const Opener *o) {
-        for (size_t i = 0; i < l->n; i++)
-                if (l->items[i].device == o->device && str_equal(l->items[i].pid, o->pid))
-                        return true;
-        return false;
+static void keep_common(OpenerList *l, const OpenerList *other) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < l->n; i++) {
+                bool found = false;
+                for (size_t j = 0; j < other->n; j++)
+                        found |= l->items[i].device == other->items[j].device && str_equal(l->items[i].pid, other->items[j].pid);
+                if (found)
+                        l->items[n++] = l->items[i];
+        }
+        l->n = n;
 }
 
 static int add_controller_use(Host *h, const Device *device, const Opener *o) {
@@ -240,20 +246,28 @@ static DeviceNumber *select_devices(const Host *h, DeviceList *l, const ProbeSco
         return numbers;
 }
 
-/* Whoever has a device open in both of two looks means it. */
+/* What udev's rules start, and smartd, look at a disk for a moment. Whoever has it open each time means it. */
+#define LOOKS 5
 #define LOOKS_PAUSE_MS 300
 
-static int look_twice(Host *h, int root, const DeviceList *l, const DeviceNumber *numbers, Error **e) {
-        _cleanup_(opener_list_clear) OpenerList first = {}, second = {};
+static int look_again(int root, const DeviceList *l, const DeviceNumber *numbers, OpenerList *found, Error **e) {
+        int r = openers_walk(root, numbers, l->n, add_opener, found, e);
 
-        int r = openers_walk(root, numbers, l->n, add_opener, &first, e);
-        if (r < 0 || first.n == 0)
-                return r;
-        (void) poll(NULL, 0, LOOKS_PAUSE_MS);
-        r = openers_walk(root, numbers, l->n, add_opener, &second, e);
-        for (size_t i = 0; r >= 0 && i < second.n; i++)
-                if (opener_list_has(&first, &second.items[i]))
-                        r = add_use(h, &l->items[second.items[i].device], &second.items[i]);
+        for (int i = 1; r >= 0 && found->n > 0 && i < LOOKS; i++) {
+                _cleanup_(opener_list_clear) OpenerList now = {};
+                (void) poll(NULL, 0, LOOKS_PAUSE_MS);
+                r = openers_walk(root, numbers, l->n, add_opener, &now, e);
+                keep_common(found, &now);
+        }
+        return r;
+}
+
+static int find_uses(Host *h, int root, const DeviceList *l, const DeviceNumber *numbers, Error **e) {
+        _cleanup_(opener_list_clear) OpenerList found = {};
+
+        int r = look_again(root, l, numbers, &found, e);
+        for (size_t i = 0; r >= 0 && i < found.n; i++)
+                r = add_use(h, &l->items[found.items[i].device], &found.items[i]);
         return r;
 }
 
@@ -268,7 +282,7 @@ int probe_openers(Host *h, int root, const ProbeScope *s, Error **e) {
         if (!numbers)
                 return error_oom(e);
         /* That other processes cannot be looked at is no reason to tell nothing. */
-        r = look_twice(h, root, &l, numbers, NULL);
+        r = find_uses(h, root, &l, numbers, NULL);
         h->openers_known = r >= 0;
         return r == -ENOMEM ? error_oom(e) : 0;
 }

@@ -33,7 +33,7 @@ static int read_all(Host *h, int root, ProbeFlags flags, const ProbeScope *s, Er
             (r = probe_guests(h, root, flags, e)) < 0 || (r = probe_assigned(h, root, e)) < 0 ||
             (ask && (r = probe_openers(h, root, s, e)) < 0))
                 return r;
-        if (ask && (r = probe_disks_explain(h)) < 0)
+        if (ask && (r = probe_disks_explain(h, root)) < 0)
                 return error_oom(e);
         return ask && flags & PROBE_HEALTH ? probe_health(h, s, e) : 0;
 }

@@ -60,7 +60,7 @@ int probe_disks(Host *h, int root, const ProbeScope *s, Error **e);
 /* Who has a disk open, or another device behind the controllers. */
 int probe_openers(Host *h, int root, const ProbeScope *s, Error **e);
 /* After all others: names those that could not be opened and that nothing explains. */
-int probe_disks_explain(Host *h);
+int probe_disks_explain(Host *h, int root);
 /* The disks' own judgement of their health, from smartctl. */
 int probe_health(Host *h, const ProbeScope *s, Error **e);
 

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+
 #include "check/check.h"
 #include "probe/health.h"
 #include "probe/openers.h"
@@ -214,6 +216,75 @@ static void imported_pools_are_uses(void **state) {
         assert_int_equal(count_uses(m), 0);
 }
 
+/* -- asking the disks -------------------------------------------------------------------------------------------------- */
+
+static Host *ask(const Tree *m, const PciAddress *about) {
+        _cleanup_error_ Error *e = NULL;
+        Host *h = NULL;
+
+        if (probe_host_about(m->root, PROBE_LIVE | PROBE_EXCLUSIVE, about, 1, &h, &e) < 0)
+                fail_msg("%s", e->message);
+        return h;
+}
+
+static void put_mate(const Tree *m) {
+        static const char mate[] = "sys/devices/pci0000:00/0000:00:02.0/0000:03:00.1";
+        char path[128];
+
+        (void) snprintf(path, sizeof path, "%s/vendor", mate);
+        tree_put(m, path, "0x8086\n");
+        (void) snprintf(path, sizeof path, "%s/iommu_group", mate);
+        tree_put_link(m, path, "../../../../kernel/iommu_groups/5");
+        tree_put_link(m, "sys/bus/pci/devices/0000:03:00.1", "../../../devices/pci0000:00/0000:00:02.0/0000:03:00.1");
+        tree_put_link(m, "sys/kernel/iommu_groups/5/devices/0000:03:00.1",
+                      "../../../../devices/pci0000:00/0000:00:02.0/0000:03:00.1");
+}
+
+/* Files stand for the device nodes here. libblkid finds swap by the end of its first page (libblkid/src/superblocks/swap.c). */
+static void put_nodes(const Tree *m) {
+        char *swap = calloc(2, 4096);
+
+        tree_put(m, "dev/sda", "");
+        _cleanup_close_ int disk = openat(m->root, "dev/sda", O_WRONLY | O_CLOEXEC);
+        assert_int_equal(ftruncate(disk, 1 << 20), 0);
+        tree_put(m, "dev/sda1", "");
+        _cleanup_close_ int partition = openat(m->root, "dev/sda1", O_WRONLY | O_CLOEXEC);
+        memcpy(swap + 4096 - 10, "SWAPSPACE2", 10);
+        swap[1024] = 1;      /* version */
+        swap[1024 + 5] = 1;  /* last page */
+        assert_int_equal(pwrite(partition, swap, 8192, 0), 8192);
+        assert_int_equal(ftruncate(partition, 1 << 20), 0);
+        free(swap);
+}
+
+static void the_disks_in_question_are_asked(void **state) {
+        const PciAddress mate = { 0, 3, 0, 1 }, other = { 0, 9, 0, 0 };
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        put_mate(m);
+        put_nodes(m);
+        _cleanup_(host_freep) Host *named = ask(m, &controller), *of_group = ask(m, &mate), *not_named = ask(m, &other);
+        assert_int_equal(named->disks[0].exclusive, TRI_YES);
+        assert_int_equal(of_group->disks[0].exclusive, TRI_YES);
+        assert_int_equal(not_named->disks[0].exclusive, TRI_UNKNOWN);
+        assert_true(named->exclusive_tried && named->openers_known && named->disks[0].signatures_known);
+        assert_false(not_named->disks[0].signatures_known);
+        assert_int_equal(named->disks[0].n_signatures, 1);
+        assert_string_equal(named->disks[0].signatures[0].where, "sda1");
+        assert_string_equal(named->disks[0].signatures[0].type, "swap");
+        assert_int_equal(named->disks[0].n_uses, 0);
+}
+
+static void a_disk_without_a_node_is_not_known(void **state) {
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        _cleanup_(host_freep) Host *h = ask(m, &controller);
+        assert_int_equal(h->disks[0].exclusive, TRI_UNKNOWN);
+        assert_false(h->disks[0].signatures_known);
+}
+
 /* -- who has it open --------------------------------------------------------------------------------------------------- */
 
 static void put_openers(const Tree *m) {
@@ -399,6 +470,8 @@ int main(void) {
                 TREE_TEST(targets_are_found_by_their_own_word),
                 TREE_TEST(signatures_are_known_without_waking_a_disk),
                 TREE_TEST(imported_pools_are_uses),
+                TREE_TEST(the_disks_in_question_are_asked),
+                TREE_TEST(a_disk_without_a_node_is_not_known),
                 TREE_TEST(openers_of_all_nodes_are_uses),
                 TREE_TEST(generic_nvme_nodes_reach_the_disk),
                 cmocka_unit_test(a_stack_is_told_from_its_top),
