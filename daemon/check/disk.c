@@ -8,6 +8,31 @@ static const char *serial_of(const Disk *d) {
 
 /* -- disk-data ----------------------------------------------------------------------------------------------------------- */
 
+/* So many are named in the message; all of them are evidence. */
+#define NAMED_MAX 6
+
+static void print_signature(FILE *stream, const DiskSignature *s, size_t n) {
+        if (n < NAMED_MAX)
+                (void) fprintf(stream, "%s%s %s%s%s", n > 0 ? ", " : "", s->where, s->type, s->label ? " " : "", s->label ? s->label : "");
+        else if (n == NAMED_MAX)
+                (void) fprintf(stream, " and more");
+}
+
+/* "sda1 zfs_member tank, sdb ext4"; NULL when out of memory. */
+static char *signatures_text(const Host *h, const PciFunction *f) {
+        char *text = NULL;
+        size_t size = 0, n = 0;
+        FILE *stream = open_memstream(&text, &size);
+
+        if (!stream)
+                return NULL;
+        for (size_t i = 0; i < h->n_disks; i++)
+                for (size_t j = 0; pci_address_equal(&h->disks[i].controller, &f->address) && j < h->disks[i].n_signatures; j++)
+                        print_signature(stream, &h->disks[i].signatures[j], n++);
+        (void) fclose(stream);
+        return text;
+}
+
 static int add_signatures(Finding *f, const Disk *d) {
         int r = 0;
 
@@ -19,10 +44,19 @@ static int add_signatures(Finding *f, const Disk *d) {
         return r;
 }
 
+static int add_data(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
+        _cleanup_free_ char *text = signatures_text(h, f);
+        Finding *info = text ? check_add(c, f, l, VERDICT_INFO, "the guest will have what is on the disks: %s", text) : NULL;
+
+        for (size_t i = 0; info && i < h->n_disks; i++)
+                if (pci_address_equal(&h->disks[i].controller, &f->address) && add_signatures(info, &h->disks[i]) < 0)
+                        return check_result(NULL);
+        return check_result(info);
+}
+
 static int run_disk_data(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         const Disk *unread = NULL;
         size_t disks = 0, found = 0;
-        Finding *info = NULL;
 
         (void) q;
         for (size_t i = 0; i < h->n_disks; i++) {
@@ -34,14 +68,8 @@ static int run_disk_data(const Check *c, const Host *h, const CheckRequest *q, c
                         unread = d;
                 found += d->n_signatures > 0;
         }
-        if (found > 0) {
-                info = check_add(c, f, l, VERDICT_INFO, "%zu of %zu disks behind %s hold data, which the guest will have", found, disks,
-                                 PCI_ADDRESS_STR(&f->address));
-                for (size_t i = 0; info && i < h->n_disks; i++)
-                        if (pci_address_equal(&h->disks[i].controller, &f->address) && add_signatures(info, &h->disks[i]) < 0)
-                                info = NULL;
-                return check_result(info);
-        }
+        if (found > 0)
+                return add_data(c, h, f, l);
         if (unread)
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "what is on disk %s (%s) could not be read", unread->name,
                                               serial_of(unread)));

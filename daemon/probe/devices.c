@@ -221,7 +221,8 @@ static int add_use(Host *h, const Device *device, const Opener *o) {
                 return add_controller_use(h, device, o);
         for (size_t i = 0; r >= 0 && i < h->n_disks; i++)
                 if (str_equal(h->disks[i].name, device->disk))
-                        r = disk_add_use(&h->disks[i], DISK_USE_PROCESS, false, "%s → %s (pid %s)", device->name, o->command, o->pid);
+                        r = disk_add_use(&h->disks[i], DISK_USE_PROCESS, false, "%s → %s (pid %s)", device->name, o->command,
+                                         o->pid);
         return r;
 }
 

@@ -426,6 +426,7 @@ static void data_is_told_and_refuses_nothing(void **state) {
         const Finding *f = find(&some, "disk-data");
         assert_int_equal(f->verdict, VERDICT_INFO);
         assert_string_equal(f->evidence[0], "sda1: zfs_member, label tank, UUID 123");
+        assert_non_null(strstr(f->message, "sda1 zfs_member tank"));
         assert_int_equal(find(&some, "host-disk-use")->verdict, VERDICT_PASS);
         assert_true(check_allows(&some, NULL, 0));
 }
