@@ -276,6 +276,18 @@ static void the_disks_in_question_are_asked(void **state) {
         assert_int_equal(named->disks[0].n_uses, 0);
 }
 
+static void momentary_claims_are_no_uses(void **state) {
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        put_nodes(m);
+        tree_read(m);
+        m->host->disks[0].exclusive = TRI_NO;
+        assert_int_equal(probe_disks_explain(m->host, m->root), 0);
+        assert_int_equal(m->host->disks[0].exclusive, TRI_YES);
+        assert_int_equal(count_uses(m), 0);
+}
+
 static void a_disk_without_a_node_is_not_known(void **state) {
         Tree *m = *state;
 
@@ -472,6 +484,7 @@ int main(void) {
                 TREE_TEST(signatures_are_known_without_waking_a_disk),
                 TREE_TEST(imported_pools_are_uses),
                 TREE_TEST(the_disks_in_question_are_asked),
+                TREE_TEST(momentary_claims_are_no_uses),
                 TREE_TEST(a_disk_without_a_node_is_not_known),
                 TREE_TEST(openers_of_all_nodes_are_uses),
                 TREE_TEST(generic_nvme_nodes_reach_the_disk),
