@@ -304,6 +304,28 @@ static int match_all(Host *h, int root, const MountList *l) {
         return r;
 }
 
+static bool names_uuid(const Mount *m, const char *uuid) {
+        if (!m->configured || !m->source || !uuid || strncmp(m->source, "UUID=", 5) != 0)
+                return false;
+        const char *value = m->source + 5 + (m->source[5] == '"');
+        size_t n = strcspn(value, "\"");
+        return n == strlen(uuid) && strncmp(value, uuid, n) == 0;
+}
+
+/* udev's link by-uuid leads to one device of a file system on several, and a recording has no links. */
+static int match_uuids(Host *h, const MountList *l) {
+        int r = 0;
+
+        for (size_t i = 0; i < h->n_disks; i++)
+                for (size_t j = 0; j < h->disks[i].n_signatures; j++) {
+                        const DiskSignature *s = &h->disks[i].signatures[j];
+                        for (size_t k = 0; r >= 0 && k < l->n; k++)
+                                if (names_uuid(&l->items[k], s->uuid))
+                                        r = add_use(&h->disks[i], &l->items[k], s->where);
+                }
+        return r;
+}
+
 /* -- ZFS ------------------------------------------------------------------------------------------------------------- */
 
 /* The names come from disks. */
@@ -369,6 +391,8 @@ int probe_mounts(Host *h, int root, bool live, Error **e) {
                 r = add_command_line(&l, h->command_line);
         if (r >= 0)
                 r = match_all(h, root, &l);
+        if (r >= 0)
+                r = match_uuids(h, &l);
         if (r >= 0)
                 r = match_pools(h, root, &l);
         return r < 0 ? error_set(e, -r, "the mounts and swap areas cannot be read: %s", strerror(-r)) : 0;

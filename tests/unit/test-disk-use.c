@@ -200,6 +200,17 @@ static void signatures_are_known_without_waking_a_disk(void **state) {
         assert_false(m->host->disks[0].signatures_known);
 }
 
+static void configured_uuids_name_every_device(void **state) {
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        tree_put(m, "run/udev/data/b8:1", "I:1\nE:ID_FS_TYPE=btrfs\nE:ID_FS_UUID=6f3c-1\n");
+        tree_put(m, "etc/fstab", "UUID=\"6f3c-1\" /srv btrfs defaults 0 0\nUUID=6f3c-10 /mnt btrfs defaults 0 0\n");
+        tree_read(m);
+        assert_use(m, DISK_USE_CONFIGURED, "sda1 → /srv in /etc/fstab");
+        assert_int_equal(count_uses(m), 1);
+}
+
 static void imported_pools_are_uses(void **state) {
         Tree *m = *state;
 
@@ -482,6 +493,7 @@ int main(void) {
                 TREE_TEST(what_stands_on_a_loop_is_followed),
                 TREE_TEST(targets_are_found_by_their_own_word),
                 TREE_TEST(signatures_are_known_without_waking_a_disk),
+                TREE_TEST(configured_uuids_name_every_device),
                 TREE_TEST(imported_pools_are_uses),
                 TREE_TEST(the_disks_in_question_are_asked),
                 TREE_TEST(momentary_claims_are_no_uses),
