@@ -9,6 +9,8 @@
 
 /* Deeper stacks than this are a loop in a bad recording. */
 #define DEPTH_MAX 16
+/* Of one disk; more is one that branches at each level. */
+#define VISITS_MAX 10000
 
 static void free_node(BlockNode *node) {
         free(node->name);
@@ -241,11 +243,12 @@ typedef struct Walk {
         int root;
         BlockVisitor visit;
         void *userdata;
+        size_t visits;
 } Walk;
 
-static int walk_node(const Walk *w, const BlockNode *node, const char *chain, unsigned depth);
+static int walk_node(Walk *w, const BlockNode *node, const char *chain, unsigned depth);
 
-static int walk_up(const Walk *w, const BlockNode *holder, const char *chain, unsigned depth) {
+static int walk_up(Walk *w, const BlockNode *holder, const char *chain, unsigned depth) {
         _cleanup_free_ char *longer = NULL;
 
         if (asprintf(&longer, "%s → %s", chain, holder->title ? holder->title : holder->name) < 0)
@@ -253,7 +256,7 @@ static int walk_up(const Walk *w, const BlockNode *holder, const char *chain, un
         return walk_node(w, holder, longer, depth + 1);
 }
 
-static int walk_holders(const Walk *w, const BlockNode *node, const char *chain, unsigned depth) {
+static int walk_holders(Walk *w, const BlockNode *node, const char *chain, unsigned depth) {
         _cleanup_free_ char *path = NULL;
         const struct dirent *entry;
         int r = 0;
@@ -271,9 +274,10 @@ static int walk_holders(const Walk *w, const BlockNode *node, const char *chain,
         return r;
 }
 
-static int walk_node(const Walk *w, const BlockNode *node, const char *chain, unsigned depth) {
+static int walk_node(Walk *w, const BlockNode *node, const char *chain, unsigned depth) {
+        if (w->visits++ >= VISITS_MAX)
+                return -ELOOP;
         int r = w->visit(w->userdata, node, chain, depth > 0);
-
         if (r < 0 || depth >= DEPTH_MAX)
                 return r;
         r = walk_holders(w, node, chain, depth);
@@ -288,7 +292,7 @@ static int walk_node(const Walk *w, const BlockNode *node, const char *chain, un
 }
 
 int block_walk(const BlockMap *m, int root, const char *disk, BlockVisitor visit, void *userdata) {
-        const Walk w = { .map = m, .root = root, .visit = visit, .userdata = userdata };
+        Walk w = { .map = m, .root = root, .visit = visit, .userdata = userdata };
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < m->n; i++)

@@ -202,7 +202,7 @@ static int read_disks(Host *h, int root, const BlockMap *m) {
                 if (node->major == 0 && node->minor == 0 && strncmp(node->name, "nvme", 4) == 0 && strchr(node->name + 4, 'c'))
                         continue;
                 int r = block_path_controller(node->path, &controller) ? add_disk(h, root, m, node, &controller)
-                                                                    : add_head(h, root, m, node);
+                                                                       : add_head(h, root, m, node);
                 if (r < 0)
                         return r;
         }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "check/check.h"
@@ -108,6 +109,27 @@ static void arrays_are_uses_before_they_run(void **state) {
         assert_use(m, DISK_USE_MOUNT, "sda → md127 → md127p1 → /");
         assert_int_equal(count_uses(m), 2);
         assert_true(m->host->disks[0].uses[1].boot);
+}
+
+/* No machine is like this, but a recording may be. */
+static void endless_stacks_are_errors(void **state) {
+        _cleanup_error_ Error *e = NULL;
+        Tree *m = *state;
+        Host *h = NULL;
+
+        tree_put_disk(m);
+        for (int i = 0; i < 4; i++) {
+                char name[16], path[64];
+                (void) snprintf(name, sizeof name, "dm-%d", i);
+                put_virtual(m, name, "253:0\n");
+                put_holder(m, SDA, name);
+                for (int j = 0; j < 4; j++) {
+                        (void) snprintf(path, sizeof path, VIRTUAL "dm-%d", j);
+                        put_holder(m, path, name);
+                }
+        }
+        assert_int_equal(probe_host(m->root, 0, &h, &e), -ELOOP);
+        assert_non_null(strstr(e->message, "disks cannot be read"));
 }
 
 static void registered_bcache_is_a_use(void **state) {
@@ -488,6 +510,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TREE_TEST(mappings_are_told_apart),
                 TREE_TEST(arrays_are_uses_before_they_run),
+                TREE_TEST(endless_stacks_are_errors),
                 TREE_TEST(registered_bcache_is_a_use),
                 TREE_TEST(each_device_of_a_btrfs_is_used),
                 TREE_TEST(what_stands_on_a_loop_is_followed),
