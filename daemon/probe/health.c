@@ -17,9 +17,9 @@
 #include "probe/probe.h"
 
 #define OUTPUT_MAX 65536
-#define DISK_PATIENCE_MS 4000
-/* For all disks together: less than what a worker has. */
-#define ALL_PATIENCE_MS 20000
+/* For all disks together: with what libvirt may take, less than what a worker has. */
+#define PATIENCE_MS 12000
+#define TOGETHER 8
 
 /* Chosen here, for --nocheck: the bits of a command line that smartctl does not know and of a disk that it cannot open, which
  * do not come together. */
@@ -73,7 +73,7 @@ static size_t read_output(int fd, char *buffer, size_t size, long end) {
 
 static int spawn_smartctl(const char *node, int out, pid_t *ret) {
         const char *arguments[] = { "smartctl", "--json=c", "--health", "--nocheck=standby,3", node, NULL };
-        char *environment[] = { (char *) "PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", (char *) "LC_ALL=C", NULL };
+        char *environment[] = { (char *) "LC_ALL=C", NULL };
         posix_spawn_file_actions_t actions;
 
         if (posix_spawn_file_actions_init(&actions) != 0)
@@ -86,53 +86,87 @@ static int spawn_smartctl(const char *node, int out, pid_t *ret) {
         return -r;
 }
 
-/* A child whose disk does not answer cannot even be killed; it is left to the end of this process. */
-static int end_child(pid_t pid, bool in_time) {
-        int status = 0;
+typedef struct Child {
+        Disk *disk;
+        pid_t pid; /* 0: none */
+        int fd;    /* its standard output */
+} Child;
 
-        if (!in_time)
-                (void) kill(pid, SIGKILL);
-        pid_t ended = waitpid(pid, &status, in_time ? 0 : WNOHANG);
-        return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static int ask_disk(Disk *d) {
-        _cleanup_free_ char *node = NULL, *output = malloc(OUTPUT_MAX);
+/* What prevents it is told as the disk's health. */
+static int start(Disk *d, Child *ret) {
         _cleanup_close_ int from = -1, to = -1;
+        _cleanup_free_ char *node = NULL;
         int fds[2];
-        pid_t pid;
 
-        if (!output || asprintf(&node, "/dev/%s", d->name) < 0)
+        *ret = (Child){ .disk = d, .fd = -1 };
+        if (asprintf(&node, "/dev/%s", d->name) < 0)
                 return -ENOMEM;
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return describe(d, TRI_UNKNOWN, "smartctl cannot be started: %s", strerror(errno));
         from = fds[0];
         to = fds[1];
-        int r = spawn_smartctl(node, to, &pid);
-        if (r == -ENOENT)
-                return describe(d, TRI_UNKNOWN, "smartctl is not installed (package smartmontools)");
-        if (r < 0)
-                return describe(d, TRI_UNKNOWN, "smartctl cannot be started: %s", strerror(-r));
-        closep(&to);
-        to = -1;
-        long end = monotonic_ms() + DISK_PATIENCE_MS;
-        size_t size = read_output(from, output, OUTPUT_MAX, end);
-        bool in_time = monotonic_ms() < end && size < OUTPUT_MAX;
-        int status = end_child(pid, in_time);
+        int r = spawn_smartctl(node, to, &ret->pid);
+        if (r < 0) {
+                ret->pid = 0;
+                return r == -ENOENT ? describe(d, TRI_UNKNOWN, "smartctl is not installed (package smartmontools)")
+                                    : describe(d, TRI_UNKNOWN, "smartctl cannot be started: %s", strerror(-r));
+        }
+        ret->fd = TAKE_FD(from);
+        return 0;
+}
+
+/* A child whose disk does not answer cannot even be killed; it is left to the end of this process. */
+static int end_child(const Child *c, bool in_time) {
+        int status = 0;
+
         if (!in_time)
-                return describe(d, TRI_UNKNOWN, "smartctl has not answered within four seconds");
-        return health_from_json(d, output, size, status);
+                (void) kill(c->pid, SIGKILL);
+        pid_t ended = waitpid(c->pid, &status, in_time ? 0 : WNOHANG);
+        return ended == c->pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int finish(Child *c, long end) {
+        _cleanup_free_ char *output = malloc(OUTPUT_MAX);
+        size_t size = output ? read_output(c->fd, output, OUTPUT_MAX, end) : 0;
+        bool in_time = output && size < OUTPUT_MAX && monotonic_ms() < end;
+
+        closep(&c->fd);
+        int status = end_child(c, in_time);
+        if (!output)
+                return -ENOMEM;
+        return in_time ? health_from_json(c->disk, output, size, status)
+                       : describe(c->disk, TRI_UNKNOWN, "smartctl has not answered in time");
+}
+
+static int finish_all(Child *children, size_t *n, long end) {
+        int r = 0;
+
+        for (size_t i = 0; i < *n; i++) {
+                int finished = finish(&children[i], end);
+                r = r < 0 ? r : finished;
+        }
+        *n = 0;
+        return r;
 }
 
 int probe_health(Host *h, const ProbeScope *s, Error **e) {
-        long end = monotonic_ms() + ALL_PATIENCE_MS;
+        long end = monotonic_ms() + PATIENCE_MS;
+        Child children[TOGETHER];
+        size_t n = 0;
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
-                Disk *d = &h->disks[i];
-                if (!probe_scope_has(s, &d->controller))
+                if (!probe_scope_has(s, &h->disks[i].controller))
                         continue;
-                r = monotonic_ms() < end ? ask_disk(d) : describe(d, TRI_UNKNOWN, "the disks before it took too long");
+                if (n == TOGETHER)
+                        r = finish_all(children, &n, end);
+                if (r >= 0 && monotonic_ms() >= end)
+                        r = describe(&h->disks[i], TRI_UNKNOWN, "the disks before it took too long");
+                else if (r >= 0) {
+                        r = start(&h->disks[i], &children[n]);
+                        n += children[n].pid > 0;
+                }
         }
-        return r < 0 ? error_oom(e) : 0;
+        int finished = finish_all(children, &n, end);
+        return r < 0 || finished < 0 ? error_oom(e) : 0;
 }
