@@ -40,7 +40,7 @@ def healthy(lab):
         'iommu-enabled', 'vfio-available', 'group-isolated', 'group-platform', 'reserved-region', 'no-iommu-mode', 'sr-iov',
         'host-boot-path', 'host-disk-use', 'guest-conflict', 'cpu-virtualization', 'interrupt-remapping', 'acs-override',
         'competing-binder', 'reset-method', 'interrupt-mode', 'power-state', 'hardware-quirk', 'vmd-or-remapped',
-        'driver-builtin', 'twin-device', 'pcie-link', 'numa-local', 'ecc-memory'}, True, 'all checks ran')
+        'driver-builtin', 'twin-device', 'pcie-link', 'numa-local', 'ecc-memory', 'disk-data', 'smart-health'}, True, 'all checks ran')
     tap.equal([f['check'] for f in result['findings'] if f['verdict'] == 'skip'], [], 'skipped checks')
     installed.same(lab, before)
 
