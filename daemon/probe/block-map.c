@@ -43,34 +43,6 @@ bool block_node_stands_on(const BlockNode *node, const char *name) {
         return false;
 }
 
-bool block_path_controller(const char *path, PciAddress *ret) {
-        _cleanup_free_ char *copy = strdup(path);
-        char *save = NULL;
-        bool found = false;
-        PciAddress a;
-
-        for (char *part = copy ? strtok_r(copy, "/", &save) : NULL; part; part = strtok_r(NULL, "/", &save))
-                if (pci_address_parse(part, &a) >= 0) {
-                        *ret = a;
-                        found = true;
-                }
-        return found;
-}
-
-char *block_path_device(int root, const char *path) {
-        _cleanup_free_ char *resolved = NULL;
-        const char *name = path_resolve(root, path, &resolved) >= 0 ? resolved : path;
-
-        if (strncmp(name, "/dev/", 5) != 0)
-                return NULL;
-        char *device = strdup(name + 5);
-        /* /dev/cciss/c0d0 is cciss!c0d0 */
-        for (char *p = device; p && *p; p++)
-                if (*p == '/')
-                        *p = '!';
-        return device;
-}
-
 /* -- reading --------------------------------------------------------------------------------------------------------- */
 
 static char *parent_name(const char *path) {
@@ -145,8 +117,7 @@ static int read_loop(BlockNode *node, int root, int dir) {
         node->use = DISK_USE_LOOP;
         if (attr_read(dir, "loop/backing_file", &file) < 0 || strncmp(file, "/dev/", 5) != 0)
                 return 0;
-        char *device = block_path_device(root, file);
-        return device ? node_stand_on(node, device) : 0;
+        return node_stand_on(node, block_name(root, file));
 }
 
 static int read_stack(BlockNode *node, int root, int dir) {

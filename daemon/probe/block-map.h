@@ -36,12 +36,6 @@ int block_walk(const BlockMap *m, int root, const char *disk, BlockVisitor visit
 char *block_name(int root, const char *path);
 /* The PCI function nearest above a device of sysfs. */
 bool controller_of_path(const char *path, PciAddress *ret);
-/* The last PCI function of a sysfs path: the controller of what is there. */
-bool block_path_controller(const char *path, PciAddress *ret);
-/* Kernel name of the block device at the path, "sda1" or "dm-0"; NULL when it is none. Where there are no device nodes, as in
- * a recording, the name counts. */
-char *block_path_device(int root, const char *path);
-
 /* Adds a use unless the same chain is there already; one that bears on the boot wins. */
 int disk_add_use(Disk *d, DiskUseKind kind, bool boot, const char *format, ...) _printf_(4, 5);
 /* Takes what is in s. */

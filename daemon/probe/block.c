@@ -186,7 +186,7 @@ static int add_head(Host *h, int root, const BlockMap *m, const BlockNode *node)
                 if (asprintf(&link, "/sys/class/nvme/%s", entry->d_name) < 0)
                         return -ENOMEM;
                 /* Namespaces have such names too; a controller over a network has no PCI function. */
-                if (path_resolve(root, link, &resolved) >= 0 && block_path_controller(resolved, &controller))
+                if (path_resolve(root, link, &resolved) >= 0 && controller_of_path(resolved, &controller))
                         r = add_disk(h, root, m, node, &controller);
         }
         return r;
@@ -201,8 +201,8 @@ static int read_disks(Host *h, int root, const BlockMap *m) {
                 /* nvme0c0n1 is one path of a multipath head, without a node of its own */
                 if (node->major == 0 && node->minor == 0 && strncmp(node->name, "nvme", 4) == 0 && strchr(node->name + 4, 'c'))
                         continue;
-                int r = block_path_controller(node->path, &controller) ? add_disk(h, root, m, node, &controller)
-                                                                       : add_head(h, root, m, node);
+                int r = controller_of_path(node->path, &controller) ? add_disk(h, root, m, node, &controller)
+                                                                    : add_head(h, root, m, node);
                 if (r < 0)
                         return r;
         }

@@ -45,7 +45,7 @@ static int add_blocks(DeviceList *l, int root) {
                 Device d = { .number = { .major = node->major, .minor = node->minor } };
                 if (!node->major && !node->minor)
                         continue;
-                (void) block_path_controller(node->path, &d.controller);
+                (void) controller_of_path(node->path, &d.controller);
                 d.name = strdup(node->name);
                 d.disk = strdup(node->whole ? node->whole : node->name);
                 r = list_add(l, &d);
@@ -87,7 +87,7 @@ static int add_character(DeviceList *l, int root, const char *class, const char 
                 return r == -ENOENT || r == -ENODEV ? 0 : r;
         bool generic = str_equal(class, "nvme-generic");
         if (attr_read(root, attribute, &text) < 0 || device_number_parse(text, &d.number) < 0 ||
-            (!block_path_controller(resolved, &d.controller) && !generic))
+            (!controller_of_path(resolved, &d.controller) && !generic))
                 return 0;
         d.disk = generic ? disk_of_generic(name) : disk_beside(root, link);
         d.name = strdup(name);

@@ -222,12 +222,12 @@ static char *source_path(const char *source) {
         return source[0] == '/' ? strdup(source) : NULL;
 }
 
-/* The kernel's name of the block device that a source names: "dm-0"; NULL when it names none. */
+/* The kernel's name of the block device that a source names: "dm-0"; NULL or "" when it names none. */
 static char *source_device(int root, const char *source) {
         _cleanup_free_ char *path = source ? source_path(source) : NULL;
 
         /* Other paths may lie on a dead network server, and looking at one would hang. */
-        return path && strncmp(path, "/dev/", 5) == 0 ? block_path_device(root, path) : NULL;
+        return path && strncmp(path, "/dev/", 5) == 0 ? block_name(root, path) : NULL;
 }
 
 typedef struct Matching {
