@@ -267,7 +267,7 @@ static int unplug_still_unused(const StepContext *c, const Step *s, Error **e) {
                 return 0;
         if (!step_record(c, &s->address, &record))
                 return error_set(e, EIO, "the record of %s cannot be read", PCI_ADDRESS_STR(&s->address));
-        int r = probe_host(c->root, PROBE_LIVE | PROBE_GUESTS | PROBE_AGENTS, &h, e);
+        int r = probe_host_about(c->root, PROBE_LIVE | PROBE_GUESTS | PROBE_AGENTS, &s->address, 1, &h, e);
         const Guest *g = r >= 0 ? host_find_guest(h, s->subject) : NULL;
         return g ? plan_check_unused(g, &record, e) : r;
 }

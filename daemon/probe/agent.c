@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Asks the agents of running guests what they do with their disks. Only guests that run with an assigned controller. */
+/* Asks the agents of running guests what they do with their disks. Only guests that run with an assigned controller in question. */
 #include <errno.h>
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/libvirt.h>
@@ -83,18 +83,18 @@ static void ask_guest(virConnectPtr connection, Guest *g) {
                 (void) virDomainFree(domain);
 }
 
-static bool has_assigned(const Host *h, const Guest *g) {
+static bool is_asked(const Host *h, const ProbeScope *s, const Guest *g) {
         for (size_t i = 0; g->state == GUEST_RUNNING && i < g->n_devices; i++)
-                if (g->devices[i].in_live && host_find_assigned(h, &g->devices[i].address))
+                if (g->devices[i].in_live && host_find_assigned(h, &g->devices[i].address) && probe_scope_has(s, &g->devices[i].address))
                         return true;
         return false;
 }
 
-void probe_agents(Host *h) {
+void probe_agents(Host *h, const ProbeScope *s) {
         virConnectPtr connection = NULL;
 
         for (size_t i = 0; i < h->n_guests; i++) {
-                if (!has_assigned(h, &h->guests[i]))
+                if (!is_asked(h, s, &h->guests[i]))
                         continue;
                 /* Commands of the agent are not for read-only connections. */
                 if (!connection && !(connection = virConnectOpen(URI)))

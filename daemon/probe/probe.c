@@ -62,7 +62,7 @@ int probe_host_about(int root, ProbeFlags flags, const PciAddress *addresses, si
         if (flags & PROBE_GLANCE && !h->guests_known && (r = probe_groups_open(h, root, e)) < 0)
                 return r;
         if (flags & PROBE_LIVE && flags & PROBE_GUESTS && flags & PROBE_AGENTS)
-                probe_agents(h);
+                probe_agents(h, &s);
         *ret = TAKE_PTR(h);
         return 0;
 }

@@ -14,7 +14,7 @@ typedef enum ProbeFlags {
         PROBE_EXCLUSIVE = 1 << 1, /* ask the disks (needs PROBE_LIVE): open(O_RDONLY|O_EXCL|O_NONBLOCK) on each whole disk behind
                                    * a controller, its signatures, and the processes that have it open */
         PROBE_GUESTS = 1 << 2,    /* ask libvirt (PROBE_LIVE), or read etc/libvirt/qemu/ *.xml below the root */
-        PROBE_AGENTS = 1 << 3,    /* ask the agents of guests that run with an assigned controller (needs both) */
+        PROBE_AGENTS = 1 << 3,    /* ask the agents of guests that run with an assigned controller in question (needs both) */
         PROBE_GLANCE = 1 << 4,    /* to show, not to decide (needs PROBE_LIVE): libvirt has two seconds to answer. Where it does
                                    * not, or is not asked, its files and the open VFIO groups tell; guests_known stays false. What
                                    * is read under a device's lock (driver overrides, virtual functions) stays unknown. */
@@ -24,7 +24,8 @@ typedef enum ProbeFlags {
 /* root: AT_FDCWD for the live machine, else a directory fd. 0 or -errno. Missing parts are no error: they stay unknown in the
  * Host. */
 int probe_host(int root, ProbeFlags flags, Host **ret, Error **e);
-/* The same; of the disks only those are asked that are behind the n controllers, or another member of their groups. */
+/* The same; of the disks only those are asked that are behind the n controllers, or another member of their groups, and of the
+ * guests only those that run with one of them. */
 int probe_host_about(int root, ProbeFlags flags, const PciAddress *addresses, size_t n, Host **ret, Error **e);
 
 /* The single sources, in the order probe_host calls them. Each adds to h. */
@@ -41,20 +42,20 @@ int probe_assigned(Host *h, int root, Error **e);                    /* /etc/pas
 /* What libosinfo tells of the system in the guest (NULL: of none), for the checks: reading its files takes a quarter of a
  * second. After host_sort. */
 int probe_guest_system(Host *h, const char *guest, Error **e);
-void probe_agents(Host *h);                                          /* after host_sort; what goes wrong is in the Guest */
 
 /* Not called for a glance: only the checks need them. */
 int probe_platform(Host *h, int root, Error **e);                    /* processor, interrupts, kernel's build, memory */
 int probe_claims(Host *h, int root, Error **e);                      /* driverctl, modprobe.d, module options: after probe_system */
 int probe_quirks(Host *h, const char *database, Error **e);          /* the hwdb at the path, NULL this machine's: after probe_pci */
 
-/* The sources that PROBE_EXCLUSIVE and PROBE_HEALTH add, of the controllers in question. */
+/* The sources that PROBE_EXCLUSIVE, PROBE_HEALTH and PROBE_AGENTS add, of the controllers in question. */
 typedef struct ProbeScope {
         const PciAddress *addresses;
         size_t n; /* 0: all */
 } ProbeScope;
 
 bool probe_scope_has(const ProbeScope *s, const PciAddress *a);
+void probe_agents(Host *h, const ProbeScope *s); /* after host_sort; what goes wrong is in the Guest */
 /* Tries to open each disk exclusively, and reads its signatures. */
 int probe_disks(Host *h, int root, const ProbeScope *s, Error **e);
 /* Who has a disk open, or another device behind the controllers. */
