@@ -100,7 +100,7 @@ int attr_read_u64(int root, const char *path, unsigned long long *ret) {
 }
 
 /* Opens the link itself, so that only its parents are resolved inside the root. */
-static int link_read(int root, const char *path, char **ret) {
+int link_read(int root, const char *path, char **ret) {
         _cleanup_close_ int fd = file_open(root, path, O_PATH | O_NOFOLLOW);
         char target[4096];
 

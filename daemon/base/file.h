@@ -25,6 +25,8 @@ int file_read(int root, const char *path, char **ret, size_t *ret_size);
 int attr_read(int root, const char *path, char **ret);
 /* Number in C notation ("0x8086", "12"). -EINVAL when it is none. */
 int attr_read_u64(int root, const char *path, unsigned long long *ret);
+/* Target of a symbolic link as it is written there; -EINVAL when it is none. */
+int link_read(int root, const char *path, char **ret);
 /* Last component of the target of a symbolic link. -ENOENT when absent. */
 int link_read_name(int root, const char *path, char **ret);
 /* Canonical path of `path` inside root, without the root itself: "/devices/..." style, begins with '/'. */

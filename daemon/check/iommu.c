@@ -139,6 +139,23 @@ const Check check_no_iommu_mode = {
 
 /* -- reserved-region ----------------------------------------------------------------------------------------------------- */
 
+/* Who in the firmware's table asks for it: an explanation, the kernel's own list decides. */
+static void explain_region(const Host *h, const IommuGroup *g, const ReservedRegion *direct, Finding *fail) {
+        for (size_t i = 0; i < h->firmware.n_regions; i++) {
+                const FirmwareRegion *r = &h->firmware.regions[i];
+                if (r->start > direct->end || r->end < direct->start)
+                        continue;
+                for (size_t j = 0; j < g->n_members; j++) {
+                        const PciFunction *m = host_find_function(h, &g->members[j]);
+                        if (m && host_region_names(h, r, m))
+                                (void) finding_evidence(fail, "the firmware's %s 0x%llx-0x%llx is for %s",
+                                                        r->type ? "IVRS table: its IVMD" : "DMAR table: its RMRR",
+                                                        (unsigned long long) r->start, (unsigned long long) r->end,
+                                                        PCI_ADDRESS_STR(&m->address));
+                }
+        }
+}
+
 /* A direct region bars the group from VFIO and iommufd alike (drivers/iommu/iommu.c, __iommu_group_set_domain with
  * require_direct; before 6.6 intel/iommu.c device_is_rmrr_locked). Relaxable ones (graphics, USB) do not. */
 static int run_reserved_region(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
@@ -157,6 +174,7 @@ static int run_reserved_region(const Check *c, const Host *h, const CheckRequest
                                          g->number, PCI_ADDRESS_STR(&f->address));
                 (void) finding_evidence(fail, "/sys/kernel/iommu_groups/%d/reserved_regions: 0x%llx-0x%llx direct", g->number,
                                         (unsigned long long) g->regions[i].start, (unsigned long long) g->regions[i].end);
+                explain_region(h, g, &g->regions[i], fail);
         }
         if (!fail && !g->regions_known)
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "the reserved regions of IOMMU group %d could not be read",

@@ -119,6 +119,8 @@ void guest_clear(Guest *g) {
         free(g->name);
         free(g->uuid);
         free(g->owner);
+        free(g->definition);
+        free(g->live_definition);
         free(g->agent_problem);
         for (size_t i = 0; i < g->n_disks; i++) {
                 free(g->disks[i].serial);
@@ -175,6 +177,7 @@ Host *host_free(Host *h) {
         free(h->guests);
         free(h->assigned);
         free(h->guests_problem);
+        firmware_clear(&h->firmware);
         free(h->architecture);
         free(h->command_line);
         free(h->boot_id);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "model/firmware.h"
 #include "model/pci-address.h"
 
 /*
@@ -226,6 +227,7 @@ typedef struct GuestDisk {
 typedef struct Guest {
         char *name, *uuid;
         char *owner;            /* the tool that the definition's metadata names; NULL none */
+        char *definition, *live_definition; /* the XML that it was read from, for a recording; NULL none */
         GuestState state;
         bool persistent;
         bool session;           /* of a user's own libvirt: nothing is assigned to it */
@@ -317,6 +319,7 @@ typedef struct Host {
         char *architecture;     /* uname -m; NULL unknown */
         char *command_line;     /* /proc/cmdline; NULL unknown */
         char *boot_id;          /* NULL unknown */
+        Firmware firmware;      /* what its table says, as far as it could be read */
         char **iommu_units;     /* names below /sys/class/iommu */
         size_t n_iommu_units;
         Tri iommu_class_known;  /* TRI_YES: /sys/class/iommu could be read */
@@ -368,6 +371,8 @@ const IommuGroup *host_find_group(const Host *h, int number);
 const IommuGroup *host_group_of(const Host *h, const PciAddress *a);
 const Guest *host_find_guest(const Host *h, const char *name);
 const Assigned *host_find_assigned(const Host *h, const PciAddress *a);
+/* The firmware demands the region for this function. */
+bool host_region_names(const Host *h, const FirmwareRegion *r, const PciFunction *f);
 /* The guest whose definition (config or live) holds the address, and the device in it (ret_device may be NULL). */
 const Guest *host_guest_with_device(const Host *h, const PciAddress *a, const GuestDevice **ret_device);
 

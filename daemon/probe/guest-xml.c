@@ -118,6 +118,17 @@ static void read_memory_nodes(xmlNodePtr numatune, bool live, Guest *g) {
         text_clean(g->memory_nodes);
 }
 
+/* For a recording. The text may be the one that is there already. */
+static int keep_definition(const char *xml, bool live, Guest *g) {
+        char **definition = live ? &g->live_definition : &g->definition, *copy = strdup(xml);
+
+        if (!copy)
+                return -ENOMEM;
+        free(*definition);
+        *definition = copy;
+        return 0;
+}
+
 int guest_read_domain(xmlNodePtr domain, bool live, Guest *g, Error **e) {
         if (!domain)
                 return error_set(e, EINVAL, "a guest's definition is no domain XML");
@@ -140,5 +151,7 @@ int guest_read_domain(xmlNodePtr domain, bool live, Guest *g, Error **e) {
 int guest_from_xml(const char *xml, bool live, Guest *g, Error **e) {
         _cleanup_(xmlFreeDocp) xmlDocPtr doc = xml_parse(xml, "domain");
 
-        return guest_read_domain(doc ? xmlDocGetRootElement(doc) : NULL, live, g, e);
+        int r = guest_read_domain(doc ? xmlDocGetRootElement(doc) : NULL, live, g, e);
+
+        return r < 0 ? r : keep_definition(xml, live, g) < 0 ? error_oom(e) : 0;
 }

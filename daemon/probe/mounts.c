@@ -379,7 +379,7 @@ int probe_mounts(Host *h, int root, bool live, Error **e) {
         h->uses_known = r >= 0;
         if (r == -ENOENT)
                 r = 0;
-        if (r >= 0 && live)
+        if (r >= 0)
                 r = add_namespaces(&l, root);
         if (r >= 0)
                 r = add_swaps(&l, root);

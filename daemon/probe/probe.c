@@ -2,6 +2,7 @@
 #include "probe/probe.h"
 
 #include "probe/block-map.h"
+#include "probe/recording.h"
 
 /* The addresses and whatever else is in their IOMMU groups. */
 static PciAddress *scope_addresses(const Host *h, const PciAddress *addresses, size_t n, size_t *ret_n) {
@@ -33,6 +34,8 @@ static int read_all(Host *h, int root, ProbeFlags flags, const ProbeScope *s, Er
             (r = probe_guests(h, root, flags, e)) < 0 || (r = probe_assigned(h, root, e)) < 0 ||
             (ask && (r = probe_openers(h, root, s, e)) < 0))
                 return r;
+        if (!live && (r = probe_recording(h, root, e)) < 0)
+                return r;
         if (ask && (r = probe_disks_explain(h, root)) < 0)
                 return error_oom(e);
         return ask && flags & PROBE_HEALTH ? probe_health(h, s, e) : 0;
@@ -47,7 +50,7 @@ int probe_host_about(int root, ProbeFlags flags, const PciAddress *addresses, si
         if (!h)
                 return error_oom(e);
         if ((r = probe_pci(h, root, flags, e)) < 0 || (r = probe_iommu(h, root, e)) < 0 ||
-            (r = probe_system(h, root, flags & PROBE_LIVE, e)) < 0)
+            (r = probe_acpi(h, root, e)) < 0 || (r = probe_system(h, root, flags & PROBE_LIVE, e)) < 0)
                 return r;
         if (!(flags & PROBE_GLANCE) && ((r = probe_platform(h, root, e)) < 0 || (r = probe_claims(h, root, e)) < 0 ||
                                         (r = probe_quirks(h, NULL, e)) < 0))

@@ -32,6 +32,7 @@ int probe_host_about(int root, ProbeFlags flags, const PciAddress *addresses, si
 int probe_pci(Host *h, int root, ProbeFlags flags, Error **e);       /* functions, bridges, drivers, names, serial */
 void probe_pci_locked(Host *h, int root, const PciAddress *a);      /* what a glance leaves out, of one function */
 int probe_iommu(Host *h, int root, Error **e);                       /* groups, reserved regions, units, firmware tables */
+int probe_acpi(Host *h, int root, Error **e);                        /* the firmware's IOMMU table */
 int probe_system(Host *h, int root, bool live, Error **e);           /* command line, modules, parameters, architecture, boot id */
 int probe_block(Host *h, int root, Error **e);                       /* disks, sizes, serials, what stands on them */
 int probe_exports(Host *h, int root, Error **e);                     /* NVMe and SCSI targets */
