@@ -41,7 +41,7 @@ PACKAGE_LIBS = $(eval PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(P
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DPASSTHRU_VERSION='"$(VERSION)"' -Idaemon -Icli $(WARNINGS) $(HARDENING) \
 	$(PACKAGE_CFLAGS) $(CFLAGS)
 
-CORE := $(wildcard daemon/base/*.c daemon/model/*.c daemon/probe/*.c daemon/check/*.c daemon/plan/*.c)
+CORE := $(wildcard daemon/base/*.c daemon/model/*.c daemon/probe/*.c daemon/check/*.c daemon/plan/*.c daemon/record/*.c)
 APPLY := $(wildcard daemon/apply/*.c)
 SERVICE := $(wildcard daemon/service/*.c)
 CLI := $(wildcard cli/*.c)

@@ -7,7 +7,7 @@
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 typedef struct Arguments {
-        bool json, yes, dry_run, no_attach, force_unplug;
+        bool json, yes, dry_run, no_attach, force_unplug, raw;
         const char *host;      /* -H */
         const char *guest;     /* --guest */
         const char *sysroot;
@@ -25,6 +25,7 @@ int verb_assign(const Arguments *a, Error **e);
 int verb_release(const Arguments *a, Error **e);
 int verb_status(const Arguments *a, Error **e);
 int verb_monitor(const Arguments *a, Error **e);
+int verb_record(const Arguments *a, Error **e);
 
 /* A malformed argument: error with the name "usage", exit status 2. */
 int usage_error(Error **e, const char *format, ...) _printf_(2, 3);

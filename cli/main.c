@@ -9,7 +9,7 @@
 #include "output.h"
 
 /* Options that only some verbs have */
-enum { SYSROOT_OK = 1, GUEST_OK = 2, DRY_RUN_OK = 4, ACCEPT_OK = 8, NO_ATTACH_OK = 16, FORCE_OK = 32, YES_OK = 64 };
+enum { SYSROOT_OK = 1, GUEST_OK = 2, DRY_RUN_OK = 4, ACCEPT_OK = 8, NO_ATTACH_OK = 16, FORCE_OK = 32, YES_OK = 64, RAW_OK = 128 };
 
 static const struct {
         const char *name, *arguments, *help;
@@ -26,6 +26,7 @@ static const struct {
           verb_release, GUEST_OK | DRY_RUN_OK | FORCE_OK | YES_OK },
         { "status", "", "assignments and their health; exit status 1 when one is unhealthy", 0, 0, verb_status, 0 },
         { "monitor", "", "events as they happen, until Ctrl-C", 0, 0, verb_monitor, 0 },
+        { "record", "[DIR] [--raw]", "what the checks read, as a directory for --sysroot", 0, 1, verb_record, RAW_OK },
 };
 
 int usage_error(Error **e, const char *format, ...) {
@@ -63,13 +64,14 @@ static void help(void) {
                "      --no-attach     reserve the controllers, leave the guest's definition alone\n"
                "      --force-unplug  take it from a running guest that does not show its disks unmounted\n"
                "      --yes           do not ask\n"
+               "      --raw           record serial numbers, UUIDs, MAC addresses and host names as they are\n"
                "      --help          this text\n"
                "      --version       the version\n\n"
                "Exit status: 0 done, 1 refused, denied, absent or failed, 2 malformed arguments. See passthructl(1).\n");
 }
 
 static int parse(int argc, char **argv, Arguments *a, Error **e) {
-        enum { JSON = 256, YES, DRY_RUN, ACCEPT, NO_ATTACH, FORCE_UNPLUG, GUEST, SYSROOT, HELP, VERSION };
+        enum { JSON = 256, YES, DRY_RUN, ACCEPT, NO_ATTACH, FORCE_UNPLUG, GUEST, SYSROOT, RAW, HELP, VERSION };
         static const struct option options[] = {
                 { "json", no_argument, NULL, JSON },
                 { "yes", no_argument, NULL, YES },
@@ -79,6 +81,7 @@ static int parse(int argc, char **argv, Arguments *a, Error **e) {
                 { "force-unplug", no_argument, NULL, FORCE_UNPLUG },
                 { "guest", required_argument, NULL, GUEST },
                 { "sysroot", required_argument, NULL, SYSROOT },
+                { "raw", no_argument, NULL, RAW },
                 { "host", required_argument, NULL, 'H' },
                 { "help", no_argument, NULL, HELP },
                 { "version", no_argument, NULL, VERSION },
@@ -112,6 +115,9 @@ static int parse(int argc, char **argv, Arguments *a, Error **e) {
                         break;
                 case SYSROOT:
                         a->sysroot = optarg;
+                        break;
+                case RAW:
+                        a->raw = true;
                         break;
                 case 'H':
                         a->host = optarg;
@@ -149,6 +155,7 @@ static int check_options(const Arguments *a, const char *verb, unsigned allowed,
                 { a->no_attach, NO_ATTACH_OK, "--no-attach" },
                 { a->force_unplug, FORCE_OK, "--force-unplug" },
                 { a->yes, YES_OK, "--yes" },
+                { a->raw, RAW_OK, "--raw" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(options); i++)
