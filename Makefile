@@ -26,7 +26,12 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)  $@')
 
-ifdef SANITIZE
+ifdef FUZZ
+CC := clang
+CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined \
+	-fprofile-instr-generate -fcoverage-mapping
+LDFLAGS += -fsanitize=address,undefined,fuzzer
+else ifdef SANITIZE
 CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS += -fsanitize=address,undefined
 else
@@ -103,8 +108,9 @@ bus_parts = $(foreach t,test_daemon test_polkit test_cli test_events,'bus=$(as_r
 check: deps
 	@echo "Building the program and its unit tests (with sanitizers)"
 	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
-	+@$(sanitized) units-built $(BUILD)/asan/passthrud
-	@tests/run-tests $(unit_parts) $(bus_parts) $(LAB_TESTS:%=lab=%)
+	+@$(sanitized) units-built $(BUILD)/asan/passthrud $(BUILD)/asan/passthructl $(BUILD)/asan/print-acpi
+	+@$(fuzzing) fuzzers-built
+	@tests/run-tests $(unit_parts) $(hosts_parts) $(recording_parts) $(fuzz_parts) $(bus_parts) $(LAB_TESTS:%=lab=%)
 
 .PHONY: check-unit
 check-unit:
@@ -116,6 +122,46 @@ check-bus:
 	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
 	+@$(sanitized) $(BUILD)/asan/passthrud
 	@tests/run-tests $(bus_parts)
+
+hosts_parts = 'hosts=tests/hosts/run $(BUILD)/passthructl'
+
+.PHONY: check-hosts
+check-hosts:
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) $(BUILD)/passthructl
+	@tests/run-tests $(hosts_parts)
+
+# Two side by side, built by clang; seconds for each.
+FUZZERS := $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
+$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/daemon/apply/journal-parse.o $(BUILD)/libcore.a
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+.PHONY: fuzzers-built
+fuzzers-built: $(FUZZERS:%=$(BUILD)/fuzz-%)
+
+export FUZZ_SECONDS ?= $(if $(PASSTHRU_FULL),60,10)
+fuzzing = $(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzz FUZZ=1
+fuzz_parts = $(FUZZERS:%='fuzz=tests/fuzz/run % $(BUILD)/fuzz')
+
+.PHONY: check-fuzz
+check-fuzz:
+	+@$(fuzzing) fuzzers-built
+	@tests/run-tests $(fuzz_parts)
+
+# Scans and firmware tables of real machines, where a copy of them is at hand: DIR has hosts/ and acpi/.
+DIR ?= ../shared
+$(BUILD)/print-acpi: $(BUILD)/tests/recordings/print-acpi.o $(BUILD)/libcore.a
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+recording_parts = $(if $(wildcard $(DIR)/hosts/expand),'recordings=tests/recordings/check $(DIR) $(BUILD)/asan/passthructl \
+	$(BUILD)/asan/print-acpi')
+
+.PHONY: check-recordings
+check-recordings:
+	@[ -x $(DIR)/hosts/expand ] || { echo "check-recordings: $(DIR)/hosts/expand is not there; name the folder: DIR=..." >&2; exit 1; }
+	+@$(sanitized) $(BUILD)/asan/passthructl $(BUILD)/asan/print-acpi
+	@tests/run-tests $(recording_parts)
 
 # Each protection taken out in turn: its test must fail.
 .PHONY: check-mutants
@@ -184,6 +230,9 @@ help:
 	@echo 'all         build passthrud and passthructl'
 	@echo 'demo        assign a SATA controller to a guest in a virtual machine, packages included'
 	@echo 'check       all tests, packages included; check-unit, check-bus: these alone; check-all: the full counts'
+	@echo 'check-hosts runs the checks on machines that are written as text'
+	@echo 'check-fuzz  feeds the parsers with broken input, FUZZ_SECONDS each'
+	@echo 'check-recordings compares with scans and firmware tables of real machines, DIR=folder'
 	@echo 'check-mutants shows that each safety test fails without its protection'
 	@echo 'lab         a shell in the emulated host with passthru installed'
 	@echo 'install     to DESTDIR, prefix=$(prefix); uninstall takes it away again'
