@@ -42,6 +42,7 @@ const Source record_sources[] = {
         { "/sys/devices/system/edac/mc/mc*/*/dimm_edac_mode", TREAT_TEXT },
         { "/sys/devices/system/node/online", TREAT_TEXT },
         /* claims */
+        { "/etc", TREAT_FOLDER },
         { "/etc/driverctl.d/*", TREAT_TEXT },
         { "/{etc,run,usr/local/lib,usr/lib,lib}/modprobe.d/*.conf", TREAT_TEXT },
         /* block */
