@@ -13,6 +13,7 @@
 typedef enum FieldType {
         FIELD_BOOL,
         FIELD_TRI,              /* null: unknown */
+        FIELD_INT,
         FIELD_STRING,           /* null: NULL */
         FIELD_LINES,            /* a string, in JSON an array of its lines, for people to read */
         FIELD_ENUM,             /* by its name */
@@ -46,6 +47,9 @@ static const Field guest_fields[] = {
         { "state", FIELD_ENUM, offsetof(Guest, state), state_name },
         { "persistent", FIELD_BOOL, offsetof(Guest, persistent), NULL },
         { "managed_save", FIELD_TRI, offsetof(Guest, managed_save), NULL },
+        { "session", FIELD_BOOL, offsetof(Guest, session), NULL },
+        { "autostart", FIELD_TRI, offsetof(Guest, autostart), NULL },
+        { "memory_snapshots", FIELD_INT, offsetof(Guest, memory_snapshots), NULL },
         { "live_definition", FIELD_LINES, offsetof(Guest, live_definition), NULL },
         {},
 };
@@ -74,6 +78,8 @@ static json_t *field_to_json(const Field *f, const void *object) {
                 return json_boolean(*(const bool *) value);
         case FIELD_TRI:
                 return *(const Tri *) value == TRI_UNKNOWN ? json_null() : json_boolean(*(const Tri *) value == TRI_YES);
+        case FIELD_INT:
+                return json_integer(*(const int *) value);
         case FIELD_STRING:
                 return *(char *const *) value ? json_string(*(char *const *) value) : json_null();
         case FIELD_LINES:
@@ -203,6 +209,8 @@ static int field_from_json(const Field *f, const json_t *j, void *object) {
                 *(Tri *) value = json_is_true(j) ? TRI_YES : TRI_NO;
         else if (f->type == FIELD_BOOL && json_is_boolean(j))
                 *(bool *) value = json_is_true(j);
+        else if (f->type == FIELD_INT && json_is_integer(j) && json_integer_value(j) >= -1 && json_integer_value(j) <= INT32_MAX)
+                *(int *) value = (int) json_integer_value(j);
         else if (f->type == FIELD_STRING && json_is_string(j))
                 return string_from_json(j, value);
         else if (f->type == FIELD_LINES && json_is_array(j))
