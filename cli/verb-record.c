@@ -52,7 +52,7 @@ int verb_record(const Arguments *a, Error **e) {
                 return error_oom(e);
         if (a->host)
                 return usage_error(e, "record writes what it finds here; to record %s, run it there", a->host);
-        int r = probe_host(AT_FDCWD, PROBE_LIVE | PROBE_GUESTS | PROBE_EXCLUSIVE, &h, e);
+        int r = probe_host(AT_FDCWD, PROBE_LIVE | PROBE_GUESTS | PROBE_EXCLUSIVE | PROBE_HEALTH, &h, e);
         if (r < 0)
                 return r;
         _cleanup_close_ int target = make_directory(path, e);

@@ -35,12 +35,23 @@ static const Field host_fields[] = {
         { "architecture", FIELD_STRING, offsetof(Host, architecture), NULL },
         { "vfio_pci", FIELD_TRI, offsetof(Host, vfio_pci), NULL },
         { "exclusive_tried", FIELD_BOOL, offsetof(Host, exclusive_tried), NULL },
+        { "openers_known", FIELD_BOOL, offsetof(Host, openers_known), NULL },
         { "guests_known", FIELD_BOOL, offsetof(Host, guests_known), NULL },
         { "guests_problem", FIELD_STRING, offsetof(Host, guests_problem), NULL },
         {},
 };
 static const Field disk_fields[] = {
         { "exclusive", FIELD_TRI, offsetof(Disk, exclusive), NULL },
+        { "signatures_known", FIELD_BOOL, offsetof(Disk, signatures_known), NULL },
+        { "healthy", FIELD_TRI, offsetof(Disk, healthy), NULL },
+        { "health", FIELD_STRING, offsetof(Disk, health), NULL },
+        {},
+};
+static const Field signature_fields[] = {
+        { "where", FIELD_STRING, offsetof(DiskSignature, where), NULL },
+        { "type", FIELD_STRING, offsetof(DiskSignature, type), NULL },
+        { "label", FIELD_STRING, offsetof(DiskSignature, label), NULL },
+        { "uuid", FIELD_STRING, offsetof(DiskSignature, uuid), NULL },
         {},
 };
 static const Field guest_fields[] = {
@@ -112,13 +123,39 @@ static json_t *uses_to_json(const Disk *d) {
         return uses;
 }
 
+static json_t *signatures_to_json(const Disk *d) {
+        json_t *signatures = json_array();
+
+        for (size_t i = 0; signatures && i < d->n_signatures; i++) {
+                json_t *signature = json_object();
+                if (json_array_append(signatures, signature) < 0 || fields_to_json(signature_fields, &d->signatures[i], signature) < 0) {
+                        json_decref(signatures);
+                        signatures = NULL;
+                }
+                json_decref(signature);
+        }
+        return signatures;
+}
+
+static json_t *controller_uses_to_json(const Host *h) {
+        json_t *uses = json_array();
+
+        for (size_t i = 0; uses && i < h->n_controller_uses; i++)
+                if (json_array_append_new(uses, json_pack("{s:s, s:s}", "controller", PCI_ADDRESS_STR(&h->controller_uses[i].controller),
+                                                          "chain", h->controller_uses[i].chain)) < 0) {
+                        json_decref(uses);
+                        return NULL;
+                }
+        return uses;
+}
+
 static json_t *disks_to_json(const Host *h) {
         json_t *disks = json_array();
 
         for (size_t i = 0; disks && i < h->n_disks; i++) {
                 const Disk *d = &h->disks[i];
-                json_t *disk = json_pack("{s:s, s:s, s:o}", "name", d->name, "controller", PCI_ADDRESS_STR(&d->controller), "uses",
-                                         uses_to_json(d));
+                json_t *disk = json_pack("{s:s, s:s, s:o, s:o}", "name", d->name, "controller", PCI_ADDRESS_STR(&d->controller), "uses",
+                                         uses_to_json(d), "signatures", signatures_to_json(d));
                 if (json_array_append(disks, disk) < 0 || fields_to_json(disk_fields, d, disk) < 0) {
                         json_decref(disks);
                         disks = NULL;
@@ -143,7 +180,8 @@ static json_t *guests_to_json(const Host *h) {
 }
 
 json_t *recording_to_json(const Host *h) {
-        json_t *j = json_pack("{s:i, s:o, s:o}", "version", RECORDING_VERSION, "disks", disks_to_json(h), "guests", guests_to_json(h));
+        json_t *j = json_pack("{s:i, s:o, s:o, s:o}", "version", RECORDING_VERSION, "disks", disks_to_json(h), "controller_uses",
+                              controller_uses_to_json(h), "guests", guests_to_json(h));
 
         if (j && fields_to_json(host_fields, h, j) < 0) {
                 json_decref(j);
@@ -261,6 +299,45 @@ static Disk *find_disk(Host *h, const json_t *j) {
         return NULL;
 }
 
+/* These replace what udev had found. */
+static int read_signatures(const json_t *list, Disk *d, Error **e) {
+        size_t i;
+        json_t *item;
+
+        for (i = 0; json_is_array(list) && i < d->n_signatures; i++)
+                disk_signature_clear(&d->signatures[i]);
+        d->n_signatures = json_is_array(list) ? 0 : d->n_signatures;
+        json_array_foreach(list, i, item) {
+                DiskSignature s = {};
+                int r = fields_from_json(signature_fields, item, &s, e);
+                if (r < 0 || !s.where || !s.type) {
+                        disk_signature_clear(&s);
+                        return r < 0 ? r : bad_key("signatures", e);
+                }
+                if (disk_add_signature(d, &s) < 0)
+                        return error_oom(e);
+        }
+        return 0;
+}
+
+/* Of what is no disk, so only the live machine tells. */
+static int read_controller_use(const json_t *j, Host *h, Error **e) {
+        const char *controller = json_string_value(json_object_get(j, "controller")), *chain = json_string_value(json_object_get(j, "chain"));
+        ControllerUse u;
+
+        if (!controller || !chain || pci_address_parse(controller, &u.controller) < 0)
+                return bad_key("controller_uses", e);
+        ControllerUse *more = reallocarray(h->controller_uses, h->n_controller_uses + 1, sizeof *more);
+        if (!more)
+                return error_oom(e);
+        h->controller_uses = more;
+        if (!(u.chain = strdup(chain)))
+                return error_oom(e);
+        text_clean(u.chain);
+        more[h->n_controller_uses++] = u;
+        return 0;
+}
+
 static int read_disk(const json_t *j, Host *h, Error **e) {
         Disk *d = find_disk(h, j);
         int r = d ? fields_from_json(disk_fields, j, d, e) : 0;
@@ -269,6 +346,8 @@ static int read_disk(const json_t *j, Host *h, Error **e) {
 
         if (!d)
                 return bad_key("disks", e);
+        if (r >= 0)
+                r = read_signatures(json_object_get(j, "signatures"), d, e);
         json_array_foreach(json_object_get(j, "uses"), i, use)
                 if (r >= 0)
                         r = read_use(use, d, e);
@@ -323,7 +402,8 @@ int recording_from_json(const json_t *j, Host *h, Error **e) {
                                       "only version %d of recordings is known", RECORDING_VERSION);
         if ((r = fields_from_json(host_fields, j, h, e)) < 0 || (r = read_all(json_object_get(j, "disks"), h, read_disk, e)) < 0)
                 return r;
-        return read_all(json_object_get(j, "guests"), h, read_guest, e);
+        r = read_all(json_object_get(j, "controller_uses"), h, read_controller_use, e);
+        return r < 0 ? r : read_all(json_object_get(j, "guests"), h, read_guest, e);
 }
 
 int probe_recording(Host *h, int root, Error **e) {
