@@ -130,7 +130,7 @@ check-hosts:
 	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) $(BUILD)/passthructl
 	@tests/run-tests $(hosts_parts)
 
-# Two side by side, built by clang; seconds for each.
+# Two side by side, built by clang; so many seconds each.
 FUZZERS := $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/daemon/apply/journal-parse.o $(BUILD)/libcore.a
 	$(call say,LD)
@@ -139,7 +139,7 @@ $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz-%.o $(BUILD)/daemon/apply/journal-pars
 .PHONY: fuzzers-built
 fuzzers-built: $(FUZZERS:%=$(BUILD)/fuzz-%)
 
-export FUZZ_SECONDS ?= $(if $(PASSTHRU_FULL),60,10)
+export FUZZ_SECONDS ?= 60
 fuzzing = $(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzz FUZZ=1
 fuzz_parts = $(FUZZERS:%='fuzz=tests/fuzz/run % $(BUILD)/fuzz')
 
