@@ -81,7 +81,8 @@ $(BUILD)/passthructl: $(call objects,$(CLI)) $(BUILD)/libcore.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
-$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(HELPERS) $(APPLY) $(filter-out %/main.c,$(SERVICE))) $(BUILD)/libcore.a
+CLI_TESTED := cli/findings.c cli/report.c cli/alternatives.c
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(HELPERS) $(APPLY) $(filter-out %/main.c,$(SERVICE)) $(CLI_TESTED)) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS) -lcmocka

@@ -8,6 +8,7 @@ enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 typedef struct Arguments {
         bool json, yes, dry_run, no_attach, force_unplug, raw;
+        bool verbose;          /* -v */
         const char *host;      /* -H */
         const char *guest;     /* --guest */
         const char *sysroot;

@@ -9,7 +9,10 @@
 #include "output.h"
 
 /* Options that only some verbs have */
-enum { SYSROOT_OK = 1, GUEST_OK = 2, DRY_RUN_OK = 4, ACCEPT_OK = 8, NO_ATTACH_OK = 16, FORCE_OK = 32, YES_OK = 64, RAW_OK = 128 };
+enum {
+        SYSROOT_OK = 1, GUEST_OK = 2, DRY_RUN_OK = 4, ACCEPT_OK = 8, NO_ATTACH_OK = 16, FORCE_OK = 32, YES_OK = 64, RAW_OK = 128,
+        VERBOSE_OK = 256,
+};
 
 static const struct {
         const char *name, *arguments, *help;
@@ -19,7 +22,8 @@ static const struct {
 } verbs[] = {
         { "list", "[--sysroot DIR]", "storage controllers and what they are used for", 0, 0, verb_list, SYSROOT_OK },
         { "show", "ADDRESS", "all about one controller", 1, 1, verb_show, 0 },
-        { "preflight", "[ADDRESS...] [--guest NAME] [--sysroot DIR]", "would assigning it be safe?", 0, 64, verb_preflight, GUEST_OK | SYSROOT_OK },
+        { "preflight", "[ADDRESS...] [--guest NAME] [--sysroot DIR] [-v]", "would assigning it be safe?", 0, 64, verb_preflight,
+          GUEST_OK | SYSROOT_OK | VERBOSE_OK },
         { "assign", "ADDRESS... GUEST [--dry-run] [--accept CHECK]... [--no-attach] [--yes]",
           "give controllers to a guest", 2, 65, verb_assign, DRY_RUN_OK | ACCEPT_OK | NO_ATTACH_OK | YES_OK },
         { "release", "ADDRESS... | --guest NAME [--dry-run] [--force-unplug] [--yes]", "give controllers back to the host", 0, 64,
@@ -65,6 +69,7 @@ static void help(void) {
                "      --force-unplug  take it from a running guest that does not show its disks unmounted\n"
                "      --yes           do not ask\n"
                "      --raw           record serial numbers, UUIDs, MAC addresses and host names as they are\n"
+               "  -v, --verbose       name the checks that passed, too\n"
                "      --help          this text\n"
                "      --version       the version\n\n"
                "Exit status: 0 done, 1 refused, denied, absent or failed, 2 malformed arguments. See passthructl(1).\n");
@@ -83,6 +88,7 @@ static int parse(int argc, char **argv, Arguments *a, Error **e) {
                 { "sysroot", required_argument, NULL, SYSROOT },
                 { "raw", no_argument, NULL, RAW },
                 { "host", required_argument, NULL, 'H' },
+                { "verbose", no_argument, NULL, 'v' },
                 { "help", no_argument, NULL, HELP },
                 { "version", no_argument, NULL, VERSION },
                 {},
@@ -90,7 +96,7 @@ static int parse(int argc, char **argv, Arguments *a, Error **e) {
         int option;
 
         opterr = 0;
-        while ((option = getopt_long(argc, argv, ":H:", options, NULL)) != -1)
+        while ((option = getopt_long(argc, argv, ":H:v", options, NULL)) != -1)
                 switch (option) {
                 case JSON:
                         a->json = true;
@@ -121,6 +127,9 @@ static int parse(int argc, char **argv, Arguments *a, Error **e) {
                         break;
                 case 'H':
                         a->host = optarg;
+                        break;
+                case 'v':
+                        a->verbose = true;
                         break;
                 case HELP:
                         help();
@@ -156,6 +165,7 @@ static int check_options(const Arguments *a, const char *verb, unsigned allowed,
                 { a->force_unplug, FORCE_OK, "--force-unplug" },
                 { a->yes, YES_OK, "--yes" },
                 { a->raw, RAW_OK, "--raw" },
+                { a->verbose, VERBOSE_OK, "--verbose" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(options); i++)

@@ -2,6 +2,9 @@
 #include "output.h"
 
 #include <libsmartcols.h>
+#include <sys/ioctl.h>
+
+#include "findings.h"
 
 void output_json(const json_t *j) {
         (void) json_dumpf(j, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
@@ -40,18 +43,12 @@ static bool use_color(void) {
         return isatty(STDOUT_FILENO) && !(no && *no);
 }
 
-const char *output_color(const char *verdict) {
-        if (!use_color())
-                return "";
-        if (str_equal(verdict, "fail"))
-                return "\033[31m";
-        if (str_equal(verdict, "warn"))
-                return "\033[33m";
-        return str_equal(verdict, "pass") ? "\033[32m" : "";
-}
+static unsigned terminal_width(void) {
+        struct winsize size;
 
-const char *output_plain(void) {
-        return use_color() ? "\033[0m" : "";
+        if (!isatty(STDOUT_FILENO))
+                return 0;
+        return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 const char *output_text(const json_t *object, const char *key) {
@@ -85,60 +82,10 @@ void output_table_print(struct libscols_table *t) {
         scols_unref_table(t);
 }
 
-/* -- findings ------------------------------------------------------------------------------------------------------------ */
+int output_findings(const json_t *result, bool verbose, bool together) {
+        const FindingsView view = { .width = terminal_width(), .color = use_color(), .verbose = verbose, .together = together };
 
-static void print_finding(const json_t *f) {
-        const char *verdict = output_text(f, "verdict"), *remedy = json_string_value(json_object_get(f, "remedy"));
-        size_t i;
-        json_t *line;
-
-        printf("  %s%-4s%s  %-16s %s\n", output_color(verdict), verdict, output_plain(), output_text(f, "check"),
-               output_text(f, "message"));
-        if (!str_equal(verdict, "fail") && !str_equal(verdict, "warn"))
-                return;
-        json_array_foreach(json_object_get(f, "evidence"), i, line)
-                printf("          %s\n", json_string_value(line));
-        if (remedy)
-                printf("          -> %s\n", remedy);
-}
-
-static void print_subject(const json_t *findings, const char *subject) {
-        static const char *const order[] = { "fail", "warn", "info", "skip", "pass" };
-        size_t i;
-        json_t *f;
-
-        printf("%s\n", subject ? subject : "this host");
-        for (size_t v = 0; v < ELEMENTSOF(order); v++)
-                json_array_foreach(findings, i, f)
-                        if (str_equal(json_string_value(json_object_get(f, "subject")), subject) &&
-                            str_equal(output_text(f, "verdict"), order[v]))
-                                print_finding(f);
-}
-
-static bool came_before(const json_t *findings, size_t n, const char *subject) {
-        for (size_t i = 0; i < n; i++)
-                if (str_equal(json_string_value(json_object_get(json_array_get(findings, i), "subject")), subject))
-                        return true;
-        return false;
-}
-
-void output_findings(const json_t *result) {
-        const json_t *findings = json_object_get(result, "findings");
-        const char *verdict = output_text(result, "verdict");
-        size_t i, fails = 0, warns = 0;
-        json_t *f;
-
-        json_array_foreach(findings, i, f) {
-                const char *subject = json_string_value(json_object_get(f, "subject"));
-                fails += str_equal(output_text(f, "verdict"), "fail");
-                warns += str_equal(output_text(f, "verdict"), "warn");
-                if (!came_before(findings, i, subject))
-                        print_subject(findings, subject);
-        }
-        printf("%sverdict: %s%s", output_color(verdict), verdict, output_plain());
-        if (fails || warns)
-                printf(" (%zu failed, %zu warnings)", fails, warns);
-        printf("\n");
+        return findings_print(stdout, result, &view);
 }
 
 /* -- plans --------------------------------------------------------------------------------------------------------------- */

@@ -9,9 +9,6 @@ void output_error(const Error *e, int code, bool json);
 void output_json(const json_t *j);
 /* "3.6T"; newly allocated */
 char *output_size(json_int_t bytes);
-/* "\033[31m" and the like on a terminal without NO_COLOR, else "". */
-const char *output_color(const char *verdict);
-const char *output_plain(void);
 /* A member as text, "-" when null. */
 const char *output_text(const json_t *object, const char *key);
 
@@ -21,7 +18,8 @@ struct libscols_table *output_table(const char *const *columns, size_t n);
 int output_row(struct libscols_table *t, const char *const *cells, size_t n);
 void output_table_print(struct libscols_table *t);
 
-void output_findings(const json_t *result);
+/* What `preflight` found, for the terminal that standard output is, if it is one; see findings.h. */
+int output_findings(const json_t *result, bool verbose, bool together);
 /* The steps as a table, and the notes. */
 void output_plan(const json_t *plan);
 void output_notes(const json_t *plan);

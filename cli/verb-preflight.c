@@ -41,7 +41,7 @@ int verb_preflight(const Arguments *a, Error **e) {
                 return r;
         if (a->json)
                 output_json(result);
-        else
-                output_findings(result);
+        else if (output_findings(result, a->verbose, a->n_words > 1) < 0)
+                return error_oom(e);
         return str_equal(output_text(result, "verdict"), "fail") ? EXIT_REFUSED : EXIT_DONE;
 }
