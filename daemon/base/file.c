@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#define OPEN_ATTEMPTS 1000
+
 int file_open(int root, const char *path, int flags) {
         struct open_how how = { .flags = (unsigned) flags | O_CLOEXEC };
 
@@ -15,7 +17,11 @@ int file_open(int root, const char *path, int flags) {
                 return fd < 0 ? -errno : fd;
         }
         how.resolve = RESOLVE_IN_ROOT;
-        int fd = (int) syscall(SYS_openat2, root, path, &how, sizeof how);
+        int fd = -1;
+        /* EAGAIN: somewhere on the machine something was renamed or mounted while ".." was followed (openat2(2)); that is so for
+         * moments only. */
+        for (int attempt = 0; attempt < OPEN_ATTEMPTS && fd < 0 && (attempt == 0 || errno == EAGAIN); attempt++)
+                fd = (int) syscall(SYS_openat2, root, path, &how, sizeof how);
         return fd < 0 ? -errno : fd;
 }
 

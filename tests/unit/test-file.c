@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -118,6 +120,27 @@ static void refuses_endless_files(void **state) {
         assert_int_equal(file_read(AT_FDCWD, "/dev/zero", &value, NULL), -E2BIG);
 }
 
+/* While ".." is followed the kernel gives up when anything on the machine is renamed. */
+static void renames_elsewhere_do_not_matter(void **state) {
+        const Scratch *s = *state;
+
+        assert_int_equal(mkdirat(s->fd, "a", 0755), 0);
+        assert_int_equal(mkdirat(s->fd, "b", 0755), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        for (bool forth = true; pid == 0; forth = !forth)
+                if (renameat(s->fd, forth ? "b" : "c", s->fd, forth ? "c" : "b") < 0)
+                        _exit(1);
+        while (file_exists(s->fd, "b"))
+                (void) sched_yield();
+        int failed = 0;
+        for (int i = 0; i < 200000; i++)
+                failed += !file_exists(s->fd, "a/../a/../a/../a/../a");
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        assert_int_equal(failed, 0);
+}
+
 static void text_is_cleaned(void **state) {
         static const char *const cases[][2] = {
                 { "sda → /srv", "sda → /srv" }, { "a\nb\tc\033[31m", "a?b?c?[31m" },   { "\xff\xc0\x80", "???" },
@@ -142,6 +165,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(stays_inside_the_root, scratch_make, scratch_remove),
                 cmocka_unit_test_setup_teardown(replaces_a_file_whole_or_not_at_all, scratch_make, scratch_remove),
                 cmocka_unit_test(refuses_endless_files),
+                cmocka_unit_test_setup_teardown(renames_elsewhere_do_not_matter, scratch_make, scratch_remove),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
