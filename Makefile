@@ -175,6 +175,13 @@ check-all: export PASSTHRU_FULL := 1
 check-all: check
 	@tests/check-mutants --lab
 
+# Needs root. virsh is compared only where it is installed and answers.
+.PHONY: bench
+bench:
+	@tests/deps bench
+	+@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all
+	@$(as_root) tests/bench/bench.py $(BUILD)/passthrud
+
 .PHONY: demo
 demo: deps
 	@echo "Building passthru"
@@ -235,6 +242,7 @@ help:
 	@echo 'check-fuzz  feeds the parsers with broken input, FUZZ_SECONDS each'
 	@echo 'check-recordings compares with scans and firmware tables of real machines, DIR=folder'
 	@echo 'check-mutants shows that each safety test fails without its protection'
+	@echo 'bench       how fast list and preflight are, as ratios to other programs (as root)'
 	@echo 'lab         a shell in the emulated host with passthru installed'
 	@echo 'install     to DESTDIR, prefix=$(prefix); uninstall takes it away again'
 
