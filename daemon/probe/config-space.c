@@ -6,6 +6,7 @@
 #include "probe/config-space.h"
 
 #include <linux/pci_regs.h>
+#include <unistd.h>
 
 #define HEADER_SIZE 64
 #define CONVENTIONAL_SIZE 256 /* where PCI Express's extended capabilities begin */
@@ -100,6 +101,32 @@ static void decode_extended_list(PciFunction *f, const uint8_t *config, size_t s
                 decode_extended(f, config, offset);
                 offset = PCI_EXT_CAP_NEXT(header);
         }
+}
+
+/* -- reading ------------------------------------------------------------------------------------------------------------- */
+
+/* The longest extended capability that is decoded. */
+#define EXTENDED_SIZE 12
+
+size_t config_space_read(int fd, bool header_only, uint8_t *config) {
+        size_t offset = CONVENTIONAL_SIZE, size = CONVENTIONAL_SIZE;
+
+        memset(config, 0, CONFIG_SPACE_SIZE);
+        if (pread(fd, config, HEADER_SIZE, 0) < HEADER_SIZE)
+                return 0;
+        if (header_only ||
+            pread(fd, config + HEADER_SIZE, CONVENTIONAL_SIZE - HEADER_SIZE, HEADER_SIZE) < CONVENTIONAL_SIZE - HEADER_SIZE)
+                return HEADER_SIZE;
+        for (int hops = 0; hops < 480 && offset >= CONVENTIONAL_SIZE && offset + EXTENDED_SIZE <= CONFIG_SPACE_SIZE; hops++) {
+                if (pread(fd, config + offset, EXTENDED_SIZE, (off_t) offset) < EXTENDED_SIZE)
+                        break;
+                size = CONFIG_SPACE_SIZE;
+                uint32_t header = word32(config, offset);
+                if (header == 0 || header == UINT32_MAX)
+                        break;
+                offset = PCI_EXT_CAP_NEXT(header);
+        }
+        return size;
 }
 
 void config_space_decode(PciFunction *f, const uint8_t *config, size_t size) {

@@ -13,14 +13,12 @@
 #include "probe/config-space.h"
 #include "probe/probe.h"
 
-#define CONFIG_SIZE 4096
-
-static void read_config(PciFunction *f, int dir) {
-        uint8_t config[CONFIG_SIZE];
+/* A glance shows the capabilities of controllers alone. */
+static void read_config(PciFunction *f, int dir, bool glance) {
+        uint8_t config[CONFIG_SPACE_SIZE];
         _cleanup_close_ int fd = file_open(dir, "config", O_RDONLY);
-        ssize_t size = fd < 0 ? -1 : pread(fd, config, sizeof config, 0);
 
-        config_space_decode(f, config, size < 0 ? 0 : (size_t) size);
+        config_space_decode(f, config, fd < 0 ? 0 : config_space_read(fd, glance && !pci_function_is_controller(f), config));
 }
 
 static uint64_t attr_number(int dir, const char *name, uint64_t otherwise) {
@@ -170,7 +168,7 @@ static int read_function(Host *h, int root, const char *name, bool glance, struc
         if (!glance)
                 read_locked(&f, dir);
         read_group(&f, dir);
-        read_config(&f, dir);
+        read_config(&f, dir, glance);
         if (!glance)
                 read_details(&f, root, dir);
         read_names(&f, access);

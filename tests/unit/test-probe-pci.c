@@ -124,6 +124,35 @@ static void what_is_not_read_is_unknown(void **state) {
         assert_int_equal(f.header_type, -1);
 }
 
+/* What is read of a file tells the same as the whole of it. */
+static void config_space_is_read_where_it_matters(void **state) {
+        static const char *const spaces[] = {
+                "", "100: 03 00 01 00 01 02 03 04 05 06 07 08", "100: 01 00 01 20 00\n200: 0d 00 c1 ff 1f 00 1d 00\nffc: 03 00 01 00",
+                "100: 01 00 01 ff 00\nff0: 03 00 01 10 08 07 06 05 04 03 02 01", "100: 01 00 01 10 00", "40: 05 00 00 00",
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTSOF(spaces); i++)
+                for (size_t size = 0; size <= CONFIG_SPACE_SIZE; size += size < 512 ? 4 : 512) {
+                        uint8_t whole[CONFIG_SPACE_SIZE], config[CONFIG_SPACE_SIZE];
+                        PciFunction f = {}, g = {};
+                        _cleanup_fclose_ FILE *file = tmpfile();
+                        fill(whole, sizeof whole, spaces[i]);
+                        whole[PCI_STATUS] = PCI_STATUS_CAP_LIST;
+                        whole[PCI_CAPABILITY_LIST] = 0x40;
+                        assert_int_equal(pwrite(fileno(file), whole, size, 0), size);
+                        config_space_decode(&f, whole, size);
+                        config_space_decode(&g, config, config_space_read(fileno(file), false, config));
+                        assert_int_equal(g.serial, f.serial);
+                        assert_int_equal(g.msi, f.msi);
+                        assert_int_equal(g.acs_on, f.acs_on);
+                        /* less than one extended capability is none */
+                        if (size <= 256 || size >= 512)
+                                assert_int_equal(g.acs, f.acs);
+                        assert_int_equal(config_space_read(fileno(file), true, config), size < 64 ? 0 : 64);
+                }
+}
+
 static void hostile_config_space_ends(void **state) {
         uint8_t config[4096];
         PciFunction f = {};
@@ -435,6 +464,7 @@ int main(void) {
                 cmocka_unit_test(acs_is_decoded),
                 cmocka_unit_test(what_is_not_read_is_unknown),
                 cmocka_unit_test(hostile_config_space_ends),
+                cmocka_unit_test(config_space_is_read_where_it_matters),
                 TREE_TEST(power_and_link_are_read),
                 TREE_TEST(the_platform_is_read),
                 TREE_TEST(a_poor_platform_is_read),
