@@ -77,17 +77,42 @@ int file_read(int root, const char *path, char **ret, size_t *ret_size) {
         return 0;
 }
 
-int attr_read(int root, const char *path, char **ret) {
+static size_t trimmed(const char *text, size_t size) {
+        while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == 0))
+                size--;
+        return size;
+}
+
+static int attr_read_long(int root, const char *path, char **ret) {
         char *value;
         size_t size;
 
         int r = file_read(root, path, &value, &size);
         if (r < 0)
                 return r;
-        while (size > 0 && (value[size - 1] == '\n' || value[size - 1] == 0))
-                value[--size] = 0;
+        value[trimmed(value, size)] = 0;
         *ret = value;
         return 0;
+}
+
+/* An attribute is at most a page and comes whole with one read (fs/sysfs/file.c, sysfs_kf_seq_show); most of a reading of the
+ * machine are these. */
+int attr_read(int root, const char *path, char **ret) {
+        _cleanup_close_ int fd = file_open(root, path, O_RDONLY);
+        char page[4096];
+
+        if (fd < 0)
+                return fd;
+        ssize_t n;
+        do
+                n = read(fd, page, sizeof page);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return -errno;
+        if ((size_t) n == sizeof page)
+                return attr_read_long(root, path, ret);
+        *ret = strndup(page, trimmed(page, (size_t) n));
+        return *ret ? 0 : -ENOMEM;
 }
 
 int attr_read_u64(int root, const char *path, unsigned long long *ret) {
@@ -144,11 +169,14 @@ static int fd_path(int fd, char **ret) {
 }
 
 int path_resolve(int root, const char *path, char **ret) {
-        _cleanup_free_ char *whole = NULL, *prefix = NULL;
         _cleanup_close_ int fd = file_open(root, path, O_PATH);
 
-        if (fd < 0)
-                return fd;
+        return fd < 0 ? fd : fd_resolve(root, fd, ret);
+}
+
+int fd_resolve(int root, int fd, char **ret) {
+        _cleanup_free_ char *whole = NULL, *prefix = NULL;
+
         int r = fd_path(fd, &whole);
         if (r < 0)
                 return r;

@@ -31,6 +31,8 @@ int link_read(int root, const char *path, char **ret);
 int link_read_name(int root, const char *path, char **ret);
 /* Canonical path of `path` inside root, without the root itself: "/devices/..." style, begins with '/'. */
 int path_resolve(int root, const char *path, char **ret);
+/* The same of what fd has open. */
+int fd_resolve(int root, int fd, char **ret);
 bool file_exists(int root, const char *path);
 
 /* Writes one sysfs or proc attribute with a single write(2). dir is a directory fd. 0 or -errno. */

@@ -92,13 +92,13 @@ static void read_group(PciFunction *f, int dir) {
 
 /* "/sys/devices/pci0000:00/0000:00:02.0/0000:03:00.0": the parent is the last address but one; the port path keeps the root
  * bus and device.function of each hop, which no renumbering of buses changes. */
-static int read_place(PciFunction *f, int root, const char *link) {
+static int read_place(PciFunction *f, int root, int dir) {
         _cleanup_free_ char *path = NULL, *built = NULL;
         size_t size = 0;
         char *save = NULL;
         PciAddress hop;
 
-        int r = path_resolve(root, link, &path);
+        int r = fd_resolve(root, dir, &path);
         if (r < 0)
                 return r;
         FILE *stream = open_memstream(&built, &size);
@@ -172,7 +172,7 @@ static int read_function(Host *h, int root, const char *name, bool glance, struc
         if (!glance)
                 read_details(&f, root, dir);
         read_names(&f, access);
-        r = read_place(&f, root, path);
+        r = read_place(&f, root, dir);
         PciFunction *more = r < 0 ? NULL : reallocarray(h->functions, h->n_functions + 1, sizeof *more);
         if (!more) {
                 pci_function_clear(&f);
