@@ -69,9 +69,8 @@ static void print_common(FILE *out, const Report *r, const FindingsView *view) {
 
         if (!stream)
                 return;
-        (void) fputs("Before any controller: ", stream);
+        (void) fputs("Before any controller, put right as said above: ", stream);
         report_reasons(stream, r, &nobody, OBSTACLE_REFUSED, "", ", ");
-        (void) fputs(" has to be put right, as said above.", stream);
         if (fclose(stream) == 0)
                 print_bullet(out, view, text);
 }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "check/check.h"
 #include "findings.h"
 #include "model/finding.h"
 
@@ -215,6 +216,21 @@ static void verdicts_of_several(void **state) {
         assert_verdict(l, false, "There is no storage controller.");
 }
 
+/* The words and what assign does are the same. */
+static void what_can_be_assigned_is_what_assign_allows(void **state) {
+        (void) state;
+        for (CheckKind k = 0; k < _CHECK_KIND_MAX; k++)
+                for (Verdict v = 0; v < _VERDICT_MAX; v++) {
+                        char accepted[] = "reset-method", *accept[] = { accepted };
+                        FindingList l = healthy();
+                        add(&l, "reset-method", k, v, A);
+                        bool allowed = check_allows(&l, NULL, 0), acceptable = check_allows(&l, accept, 1);
+                        _cleanup_free_ char *text = show(&l, (FindingsView){});
+                        assert_int_equal(strstr(text, A " can be assigned.") || strstr(text, A " can be assigned, with"), allowed);
+                        assert_int_equal(!!strstr(text, A " can be assigned only with"), acceptable && !allowed);
+                }
+}
+
 static void alternatives(void **state) {
         FindingList l = {};
         _cleanup_free_ char *text = NULL;
@@ -228,7 +244,7 @@ static void alternatives(void **state) {
         text = show(&l, (FindingsView){});
         const char *found = strstr(text, "What is possible instead:\n");
         assert_non_null(found);
-        assert_non_null(strstr(found, "  - Before any controller: vfio-available has to be put right, as said above.\n"
+        assert_non_null(strstr(found, "  - Before any controller, put right as said above: vfio-available\n"
                                       "  - Putting right what is marked with -> above: " B " (host-disk-use)\n"
                                       "  - Another slot for the card, best one of the processor's: " A " (group-isolated)\n"
                                       "  - A separate HBA, in a slot with an IOMMU group of its own, instead of " ONBOARD
@@ -262,6 +278,7 @@ int main(void) {
                 cmocka_unit_test(hostile_text),
                 cmocka_unit_test(verdicts_of_one),
                 cmocka_unit_test(verdicts_of_several),
+                cmocka_unit_test(what_can_be_assigned_is_what_assign_allows),
                 cmocka_unit_test(alternatives),
                 cmocka_unit_test(no_alternatives_where_one_can_be_assigned),
         };
