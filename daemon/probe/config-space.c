@@ -141,7 +141,10 @@ void config_space_decode(PciFunction *f, const uint8_t *config, size_t size) {
         if (f->config_dead == TRI_YES)
                 return;
         f->header_type = config[PCI_HEADER_TYPE] & 0x7f;
-        f->multifunction = config[PCI_HEADER_TYPE] & 0x80;
+        /* The bit is there to be read in function 0; many a chipset leaves it clear in the others, which the kernel takes for one of
+         * several all the same (pci_scan_slot, drivers/pci/probe.c), but never a virtual function (pci_iov_add_virtfn,
+         * drivers/pci/iov.c). */
+        f->multifunction = !f->is_vf && (config[PCI_HEADER_TYPE] & 0x80 || f->address.function > 0);
         decode_capabilities(f, config, size);
         decode_extended_list(f, config, size);
 }

@@ -103,6 +103,19 @@ static void acs_is_decoded(void **state) {
         assert_int_equal(acs_isolates(&f, &why), TRI_NO);
 }
 
+/* As the kernel has it, whatever a header says: 00:1f.2 of Intel's chipsets, the SATA controller, has the bit clear. */
+static void one_of_several_functions(void **state) {
+        uint8_t config[256];
+        PciFunction onboard = { .address = { 0, 0, 0x1f, 2 } }, vf = { .address = { 0, 3, 0x10, 1 }, .is_vf = true };
+
+        (void) state;
+        fill(config, sizeof config, HEADER);
+        config_space_decode(&onboard, config, sizeof config);
+        config_space_decode(&vf, config, sizeof config);
+        assert_true(onboard.multifunction);
+        assert_false(vf.multifunction);
+}
+
 /* Without privilege 64 bytes can be read, without MMCONFIG 256: what lies beyond is not absent. */
 static void what_is_not_read_is_unknown(void **state) {
         const char *text = HEADER "34: 60\n60: 10 00 02 00\n";
@@ -462,6 +475,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(capabilities_are_found),
                 cmocka_unit_test(acs_is_decoded),
+                cmocka_unit_test(one_of_several_functions),
                 cmocka_unit_test(what_is_not_read_is_unknown),
                 cmocka_unit_test(hostile_config_space_ends),
                 cmocka_unit_test(config_space_is_read_where_it_matters),
