@@ -100,7 +100,7 @@ int guest_read_disk(xmlNodePtr n, bool live, Guest *g) {
         d.paravirtual = str_equal(d.bus, "virtio");
         if (xml_property_is(n, "type", "volume")) {
                 d.pool = xml_property(source, "pool");
-                d.volume = xml_property(source, "volume");
+                d.volume = d.pool ? xml_property(source, "volume") : NULL;
         }
         int r = read_sources(n, &d);
         if (r >= 0)
