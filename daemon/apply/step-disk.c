@@ -188,10 +188,26 @@ int step_hold(StepContext *c, const Step *s, Error **e) {
         return r < 0 ? r : hold_disk(c, d, e);
 }
 
-static int openers_wait(const StepContext *c, const Hold *hold, Error **e) {
+/* `what` is for the message: "disk sda", "a device". */
+static int openers_wait(const StepContext *c, const DeviceNumber *devices, size_t n, const char *what, const PciAddress *controller,
+                        Error **e) {
+        _cleanup_free_ char *who = NULL;
+
+        for (int i = 0; i < OPENERS_TRIES; i++) {
+                free(TAKE_PTR(who));
+                int r = openers_find(c->root, devices, n, &who, e);
+                if (r < 0 || !who)
+                        return r;
+                (void) poll(NULL, 0, OPENERS_PAUSE_MS);
+        }
+        return error_set_full(e, EBUSY, "refused", "Stop these processes and try again.", "%s behind %s is open by %s", what,
+                              PCI_ADDRESS_STR(controller), who);
+}
+
+static int openers_of_disk(const StepContext *c, const Hold *hold, Error **e) {
         _cleanup_(device_list_clear) DeviceList list = {};
         _cleanup_free_ DeviceNumber *devices = NULL;
-        _cleanup_free_ char *who = NULL;
+        _cleanup_free_ char *what = NULL;
         size_t n = 0;
 
         int r = device_list_read(c->root, &list);
@@ -199,16 +215,37 @@ static int openers_wait(const StepContext *c, const Hold *hold, Error **e) {
                 r = device_list_of_disk(&list, hold->name, &hold->controller, &devices, &n);
         if (r < 0)
                 return error_set(e, -r, "the devices of disk %s cannot be read: %s", hold->name, strerror(-r));
-        for (int i = 0; i < OPENERS_TRIES; i++) {
-                free(TAKE_PTR(who));
-                r = openers_find(c->root, devices, n, &who, e);
-                if (r < 0 || !who)
-                        return r;
-                (void) poll(NULL, 0, OPENERS_PAUSE_MS);
-        }
-        return error_set_full(e, EBUSY, "refused", "Stop these processes and try again.",
-                              "disk %s behind %s is open by %s",
-                              hold->name, PCI_ADDRESS_STR(&hold->controller), who);
+        if (asprintf(&what, "disk %s", hold->name) < 0)
+                return error_oom(e);
+        return openers_wait(c, devices, n, what, &hold->controller, e);
+}
+
+/* The head of an NVMe multipath disk has no controller of its own. */
+static bool is_behind(const Host *h, const Device *d, const PciAddress *controller) {
+        if (pci_address_equal(&d->controller, controller))
+                return true;
+        for (size_t i = 0; d->disk && i < h->n_disks; i++)
+                if (pci_address_equal(&h->disks[i].controller, controller) && str_equal(h->disks[i].name, d->disk))
+                        return true;
+        return false;
+}
+
+/* The last look, right before the host's driver loses the controller: a hold keeps nobody from a plain open after the flush of
+ * its disk, and tapes and changers have no hold at all. */
+static int openers_of_controller(const StepContext *c, const Host *h, const PciAddress *controller, Error **e) {
+        _cleanup_(device_list_clear) DeviceList list = {};
+        _cleanup_free_ DeviceNumber *devices = NULL;
+        size_t n = 0;
+
+        int r = device_list_read(c->root, &list);
+        if (r < 0)
+                return error_set(e, -r, "the devices behind %s cannot be read: %s", PCI_ADDRESS_STR(controller), strerror(-r));
+        if (!(devices = calloc(list.n + 1, sizeof *devices)))
+                return error_oom(e);
+        for (size_t i = 0; i < list.n; i++)
+                if (is_behind(h, &list.items[i], controller))
+                        devices[n++] = list.items[i].number;
+        return n > 0 ? openers_wait(c, devices, n, "a disk or another device", controller, e) : 0;
 }
 
 static int flush_disk(const StepContext *c, const Hold *hold, Error **e) {
@@ -216,7 +253,7 @@ static int flush_disk(const StepContext *c, const Hold *hold, Error **e) {
                 return error_set(e, errno, "disk %s cannot be synced: %m", hold->name);
         if (ioctl(hold->fd, BLKFLSBUF, 0) < 0)
                 return error_set(e, errno, "the buffers of disk %s cannot be flushed: %m", hold->name);
-        return openers_wait(c, hold, e);
+        return openers_of_disk(c, hold, e);
 }
 
 int step_flush(StepContext *c, const Step *s, Error **e) {
@@ -249,7 +286,7 @@ int disks_secure(StepContext *c, const PciAddress *controller, Error **e) {
                 if ((r = hold_disk(c, d, e)) < 0 || (r = flush_disk(c, &c->holds[c->n_holds - 1], e)) < 0)
                         return r;
         }
-        return 0;
+        return openers_of_controller(c, h, controller, e);
 }
 
 /* -- counting them ------------------------------------------------------------------------------------------------- */

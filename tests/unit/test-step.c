@@ -213,6 +213,23 @@ static void openers_are_named(void **state) {
         assert_null(who);
 }
 
+/* A tape has no disk that could be held, and is opened after the plan was made. */
+static void an_open_tape_keeps_its_controller(void **state) {
+        static const char tape[] = DEVICE "/host0/target0:0:1/0:0:1:0/scsi_tape/st0";
+        Tree *m = *state;
+        const Step *s = tree_add_step(m, STEP_UNBIND, "ahci", NULL);
+        char path[160];
+
+        (void) snprintf(path, sizeof path, "%s/dev", tape);
+        tree_put(m, path, "1:7\n"); /* as /dev/full has it */
+        (void) snprintf(path, sizeof path, "../../../%s", tape + strlen("sys/"));
+        tree_put_link(m, "sys/class/scsi_tape/st0", path + strlen("../"));
+        tree_put(m, "proc/4242/comm", "tar\n");
+        tree_put_link(m, "proc/4242/fd/3", "/dev/full");
+        assert_refused(m, step_unbind, s, "refused", "tar (pid 4242)");
+        tree_assert_driver(m, "ahci");
+}
+
 static void all_devices_of_a_disk_are_watched(void **state) {
         _cleanup_(device_list_clear) DeviceList list = {};
         _cleanup_free_ DeviceNumber *devices = NULL;
@@ -321,6 +338,7 @@ int main(void) {
                 TREE_TEST(bind_is_verified),
                 TREE_TEST(bind_to_the_host_minds_the_override),
                 TREE_TEST(openers_are_named),
+                TREE_TEST(an_open_tape_keeps_its_controller),
                 TREE_TEST(all_devices_of_a_disk_are_watched),
                 TREE_TEST(store_writes_and_unstore_leaves_no_trace),
                 TREE_TEST(unstore_keeps_the_others),
