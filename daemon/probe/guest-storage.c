@@ -230,6 +230,14 @@ static int locate_source(const Host *h, int root, const BlockMap *m, struct libm
         return *device ? add_controllers_of(h, root, m, d, &s) : locate_file(h, root, m, mounts, d, path);
 }
 
+/* What lies on a server, or on what a program serves, is on no disk of this host, and looking at it may hang. */
+static bool may_hang(struct libmnt_table *mounts, const char *path) {
+        struct libmnt_fs *fs = *path == '/' ? mount_of(mounts, path) : NULL;
+        const char *type = fs ? mnt_fs_get_fstype(fs) : NULL;
+
+        return fs && (mnt_fs_is_netfs(fs) || str_equal(type, "autofs") || (type && strncmp(type, "fuse.", 5) == 0));
+}
+
 static int locate_drive(Host *h, int root, const BlockMap *m, struct libmnt_table *mounts, const Guest *g, GuestDrive *d) {
         _cleanup_free_ char *user = NULL;
 
@@ -237,7 +245,7 @@ static int locate_drive(Host *h, int root, const BlockMap *m, struct libmnt_tabl
                 return -ENOMEM;
         int r = d->scsi_device ? locate_scsi_device(d, root) : 0;
         for (size_t i = 0; r >= 0 && i < d->n_sources; i++)
-                if ((r = block_add_user(h, root, m, d->sources[i], DISK_USE_GUEST, user)) >= 0)
+                if (!may_hang(mounts, d->sources[i]) && (r = block_add_user(h, root, m, d->sources[i], DISK_USE_GUEST, user)) >= 0)
                         r = locate_source(h, root, m, mounts, d, d->sources[i]);
         return r;
 }
