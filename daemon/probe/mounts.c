@@ -161,7 +161,17 @@ static int add_swaps(MountList *l, int root) {
         return 0;
 }
 
-/* /etc/fstab has "source target ...", /etc/crypttab "name source ...": either names what the host wants at boot. */
+static bool has_option(const char *options, const char *wanted) {
+        size_t n = strlen(wanted);
+
+        for (const char *s = options; *s; s += strcspn(s, ","), s += *s == ',')
+                if (strcspn(s, ",") == n && strncmp(s, wanted, n) == 0)
+                        return true;
+        return false;
+}
+
+/* /etc/fstab has "source target type options", /etc/crypttab "name source key options": either names what the host wants, and
+ * without noauto wants at boot. */
 static int add_configured(MountList *l, int root, const char *path, unsigned source) {
         _cleanup_free_ char *text = NULL;
         char *save = NULL;
@@ -171,12 +181,12 @@ static int add_configured(MountList *l, int root, const char *path, unsigned sou
                 return r == -ENOENT ? 0 : r;
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
                 _cleanup_free_ char *what = NULL;
-                char fields[2][1024];
-                if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s", fields[0], fields[1]) != 2)
+                char fields[2][1024], options[1024] = "";
+                if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s %*s %1023s", fields[0], fields[1], options) < 2)
                         continue;
                 if (asprintf(&what, "%s in %s", fields[!source], path) < 0)
                         return -ENOMEM;
-                const Mount m = { .source = fields[source], .target = what, .configured = true, .boot = true };
+                const Mount m = { .source = fields[source], .target = what, .configured = true, .boot = !has_option(options, "noauto") };
                 if ((r = mount_add(l, &m)) < 0)
                         return r;
         }

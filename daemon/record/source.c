@@ -157,14 +157,15 @@ char *source_command_line(const char *text) {
 
 /* Sources on servers name other hosts, and their options passwords. */
 static int keep_entry(FILE *f, char *line) {
-        char words[2][1024];
+        char words[2][1024], options[1024] = "";
 
-        if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s", words[0], words[1]) != 2)
+        if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s %*s %1023s", words[0], words[1], options) < 2)
                 return 0;
         for (size_t i = 0; i < 2; i++) {
                 const char *equals = strchr(words[i], '=');
-                if (strncmp(words[i], "/dev/", 5) == 0 || (equals && !strpbrk(words[i], ":@") && strchr("ADLE", equals[-1]))) {
-                        (void) fprintf(f, "%s %s\n", words[0], words[1]);
+                if (strncmp(words[i], "/dev/", 5) == 0 || (equals > words[i] && !strpbrk(words[i], ":@") && strchr("ADLE", equals[-1]))) {
+                        /* of the options only what the probe asks for */
+                        (void) fprintf(f, "%s %s%s\n", words[0], words[1], strstr(options, "noauto") ? " - noauto" : "");
                         break;
                 }
         }

@@ -130,13 +130,14 @@ static void uses_are_found_through_partitions(void **state) {
                  "22 1 254:0 / / rw - ext4 /dev/vda rw\n"
                  "30 22 8:1 / /srv/with\\040space rw - ext4 /dev/sda1 rw\n");
         tree_put(m, "proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/sda partition 100 0 -2\n");
-        tree_put(m, "etc/fstab", "# comment\n/dev/sda1 /backup ext4 defaults 0 0\n");
+        tree_put(m, "etc/fstab", "# comment\n/dev/sda1 /backup ext4 defaults 0 0\n/dev/sda1 /media/cdrom0 udf user,noauto 0 0\n");
         tree_put(m, "etc/crypttab", "secret /dev/sda1 none luks\n");
         _cleanup_(host_freep) Host *h = read_host(m);
         assert_true(h->uses_known);
         assert_true(has_use(h, DISK_USE_MOUNT, "sda1 → /srv/with space", false));
         assert_true(has_use(h, DISK_USE_SWAP, "sda → swap", true));
         assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → /backup in /etc/fstab", true));
+        assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → /media/cdrom0 in /etc/fstab", false));
         assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → secret in /etc/crypttab", true));
 }
 
