@@ -20,7 +20,8 @@ static void remove_node(xmlNodePtr n) {
 }
 
 static void remove_attributes(xmlNodePtr n) {
-        static const char *const names[] = { "passwd", "passwdValidTo", "password", "username", "secret", "keyid", "host", "listen" };
+        static const char *const names[] = { "passwd", "passwdValidTo", "password", "username", "secret", "keyid", "host", "listen",
+                                             "query" };
 
         for (xmlAttrPtr a = n->properties, next; a; a = next) {
                 next = a->next;

@@ -231,6 +231,18 @@ static int record_guest(Recorder *r, Guest *g) {
         return tree_write_text(r, path, kept, strlen(kept));
 }
 
+static int learn_assigned(Recorder *r, const Assigned *a) {
+        uint64_t alias;
+        int s = a->has_serial ? aliases_number(r->aliases, a->serial, &alias) : 0;
+
+        for (size_t i = 0; s >= 0 && i < a->n_disk_serials; i++) {
+                const char *serial = a->disk_serials[i]; /* or its WWN, where it has no serial number */
+                bool wwn = strncmp(serial, "0x", 2) == 0 || strncmp(serial, "naa.", 4) == 0 || strncmp(serial, "eui.", 4) == 0;
+                s = aliases_add(r->aliases, wwn ? ALIAS_WWN : ALIAS_SERIAL, serial);
+        }
+        return s;
+}
+
 static int learn_identity(Recorder *r, const Host *h) {
         _cleanup_free_ char *name = NULL;
         struct utsname u;
@@ -239,6 +251,9 @@ static int learn_identity(Recorder *r, const Host *h) {
         for (size_t i = 0; s >= 0 && i < h->n_disks; i++)
                 if ((s = aliases_add(r->aliases, ALIAS_SERIAL, h->disks[i].serial)) >= 0)
                         s = aliases_add(r->aliases, ALIAS_WWN, h->disks[i].wwn);
+        /* The host does not see the disks of an assigned controller, but the records tell of them. */
+        for (size_t i = 0; s >= 0 && i < h->n_assigned; i++)
+                s = learn_assigned(r, &h->assigned[i]);
         if (s >= 0 && attr_read(r->root, "/etc/hostname", &name) >= 0)
                 s = aliases_add(r->aliases, ALIAS_HOST, name);
         if (s >= 0 && r->root == AT_FDCWD && uname(&u) >= 0)
