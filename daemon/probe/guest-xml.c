@@ -55,15 +55,9 @@ static bool rom_is_off(xmlNodePtr n) {
         return xml_property_is(rom, "bar", "off") || xml_property_is(rom, "enabled", "no");
 }
 
-static int read_hostdev(xmlNodePtr n, bool live, Guest *g) {
+static int read_pci_device(xmlNodePtr n, bool live, Guest *g) {
         GuestDevice d = { .in_live = live, .in_config = !live };
 
-        if (xml_property_is(n, "type", "scsi"))
-                return guest_read_scsi_device(n, g);
-        if (xml_property_is(n, "type", "scsi_host"))
-                return guest_read_vhost_target(n, g);
-        if (!xml_property_is(n, "type", "pci"))
-                return 0;
         if (guest_read_pci_address(xml_child(xml_child(n, "source"), "address"), &d.address) < 0)
                 return -EINVAL;
         d.alias = xml_property(xml_child(n, "alias"), "name");
@@ -71,6 +65,20 @@ static int read_hostdev(xmlNodePtr n, bool live, Guest *g) {
         d.rom_off = rom_is_off(n);
         d.boots = xml_child(n, "boot");
         return guest_add_device(g, &d);
+}
+
+static int read_hostdev(xmlNodePtr n, bool live, Guest *g) {
+        if (xml_property_is(n, "type", "scsi"))
+                return guest_read_scsi_device(n, g);
+        if (xml_property_is(n, "type", "scsi_host"))
+                return guest_read_vhost_target(n, g);
+        return xml_property_is(n, "type", "pci") ? read_pci_device(n, live, g) : 0;
+}
+
+/* A network card of the host, or a virtual function, written as an interface. */
+static bool is_host_interface(xmlNodePtr n) {
+        return xmlStrEqual(n->name, BAD_CAST "interface") && xml_property_is(n, "type", "hostdev") &&
+               xml_property_is(xml_child(xml_child(n, "source"), "address"), "type", "pci");
 }
 
 static int read_devices(xmlNodePtr devices, bool live, Guest *g) {
@@ -83,6 +91,8 @@ static int read_devices(xmlNodePtr devices, bool live, Guest *g) {
                         r = read_hostdev(n, live, g);
                 else if (xmlStrEqual(n->name, BAD_CAST "disk"))
                         r = guest_read_disk(n, live, g);
+                else if (is_host_interface(n))
+                        r = read_pci_device(n, live, g);
         }
         return r < 0 ? r : guest_read_scsi_controllers(devices, g);
 }
