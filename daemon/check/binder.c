@@ -95,7 +95,7 @@ static int check_managed(const Check *c, const Host *h, const PciFunction *f, Fi
         for (size_t i = 0; i < h->n_guests; i++)
                 for (size_t j = 0; j < h->guests[i].n_devices; j++) {
                         const GuestDevice *d = &h->guests[i].devices[j];
-                        if (d->managed && pci_address_equal(&d->address, &f->address))
+                        if (d->managed && !h->guests[i].session && pci_address_equal(&d->address, &f->address))
                                 return add_managed(c, f, h->guests[i].name, l);
                 }
         return 0;

@@ -14,7 +14,7 @@ static double gib(uint64_t bytes) {
 
 /* Pins its memory now or will without being asked: it has a device of the host and runs, or starts with it. */
 static bool is_pinning(const Guest *g) {
-        return g->n_devices > 0 && (g->state != GUEST_SHUT_OFF || g->autostart == TRI_YES);
+        return !g->session && g->n_devices > 0 && (g->state != GUEST_SHUT_OFF || g->autostart == TRI_YES);
 }
 
 static bool counts(const Guest *of, const Guest *g) {

@@ -278,7 +278,7 @@ const Assigned *host_find_assigned(const Host *h, const PciAddress *a) {
 
 const Guest *host_guest_with_device(const Host *h, const PciAddress *a, const GuestDevice **ret_device) {
         for (size_t i = 0; i < h->n_guests; i++)
-                for (size_t j = 0; j < h->guests[i].n_devices; j++)
+                for (size_t j = 0; !h->guests[i].session && j < h->guests[i].n_devices; j++)
                         if (pci_address_equal(&h->guests[i].devices[j].address, a)) {
                                 if (ret_device)
                                         *ret_device = &h->guests[i].devices[j];

@@ -6,6 +6,9 @@
 
 /* Images on images on ... */
 #define BACKING_MAX 64
+/* Of one drive: of both definitions, with all that they are based on. */
+#define SOURCES_MAX 256
+#define SCSI_CONTROLLERS_MAX 64
 
 int drive_add_source(GuestDrive *d, char *source) {
         if (!source)
@@ -15,10 +18,10 @@ int drive_add_source(GuestDrive *d, char *source) {
                         free(source);
                         return 0;
                 }
-        char **more = reallocarray(d->sources, d->n_sources + 1, sizeof *more);
+        char **more = d->n_sources < SOURCES_MAX ? reallocarray(d->sources, d->n_sources + 1, sizeof *more) : NULL;
         if (!more) {
                 free(source);
-                return -ENOMEM;
+                return d->n_sources < SOURCES_MAX ? -ENOMEM : -EINVAL;
         }
         d->sources = more;
         more[d->n_sources++] = source;
@@ -140,12 +143,16 @@ static int controller_number(xmlNodePtr n, const char *name, unsigned long *ret)
 
 /* The index of each virtio-scsi controller; a disk's address names its controller's. */
 int guest_read_scsi_controllers(xmlNodePtr devices, Guest *g) {
+        unsigned controllers = 0;
+
         for (xmlNodePtr c = devices ? devices->children : NULL; c; c = c->next) {
                 _cleanup_free_ char *model = c->type == XML_ELEMENT_NODE ? xml_property(c, "model") : NULL;
                 unsigned long index, used;
                 if (!model || !xmlStrEqual(c->name, BAD_CAST "controller") || !xml_property_is(c, "type", "scsi") ||
                     strncmp(model, "virtio", 6) != 0 || controller_number(c, "index", &index) < 0)
                         continue;
+                if (++controllers > SCSI_CONTROLLERS_MAX)
+                        return -EINVAL;
                 for (xmlNodePtr n = devices->children; n; n = n->next) {
                         if (n->type != XML_ELEMENT_NODE || !xmlStrEqual(n->name, BAD_CAST "disk") ||
                             controller_number(xml_child(n, "address"), "controller", &used) < 0 || used != index)

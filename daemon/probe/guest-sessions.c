@@ -13,7 +13,8 @@
 #include "probe/guest-parse.h"
 
 #define RUN "/run/user"
-#define SIZE_MAX_BYTES (1 << 20)
+#define SIZE_MAX_BYTES (1 << 18)
+#define NAME_MAX_BYTES 255
 #define GUESTS_MAX 256
 
 typedef struct Session {
@@ -59,17 +60,19 @@ static int read_guest(Session *s, const char *path, bool live) {
         _cleanup_(xmlFreeDocp) xmlDocPtr definition = xml && !live ? xml_parse(xml, "domain") : NULL;
         Guest g = GUEST_UNREAD;
 
+        s->n++;
         g.session = true;
         g.persistent = !live;
         g.state = live ? GUEST_RUNNING : GUEST_SHUT_OFF;
         int r = guest_read_domain(domain_of(status, definition), live, &g, NULL);
+        if (r >= 0 && strlen(g.name) > NAME_MAX_BYTES)
+                r = -EINVAL;
         if (r >= 0)
                 r = rename_guest(&g, s->user);
         if (r < 0) {
                 guest_clear(&g);
                 return r == -ENOMEM ? r : 0;
         }
-        s->n++;
         return host_add_guest(s->host, &g);
 }
 
