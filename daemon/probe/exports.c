@@ -61,11 +61,42 @@ static int add_namespace(Exports *x, const char *path, const char *name) {
         return add_target(x, source, "NVMe target", subsystem);
 }
 
+/* All disks of an NVMe controller, named by its own node: "/dev/nvme0". */
+static int add_controller(Exports *x, const char *source, const char *nqn) {
+        _cleanup_free_ char *link = NULL, *path = NULL;
+        const char *slash = strrchr(source, '/');
+        PciAddress controller;
+        int r = 0;
+
+        if (asprintf(&link, "/sys/class/nvme/%s", slash ? slash + 1 : source) < 0)
+                return -ENOMEM;
+        if (path_resolve(x->root, link, &path) < 0 || !controller_of_path(path, &controller))
+                return 0;
+        for (size_t i = 0; r >= 0 && i < x->host->n_disks; i++)
+                if (pci_address_equal(&x->host->disks[i].controller, &controller))
+                        r = disk_add_use(&x->host->disks[i], DISK_USE_TARGET, false, "%s → NVMe target %s", x->host->disks[i].name, nqn);
+        return r;
+}
+
+/* .../subsystems/NQN/passthru exports a controller whole, without opening its disks (drivers/nvme/target/passthru.c). */
+static int add_whole(Exports *x, const char *path, const char *name) {
+        _cleanup_free_ char *file = NULL, *enable = NULL, *value = NULL, *source = NULL, *nqn = strdup(name);
+
+        if (!nqn || asprintf(&file, "%s/passthru/device_path", path) < 0 || asprintf(&enable, "%s/passthru/enable", path) < 0)
+                return -ENOMEM;
+        text_clean(nqn);
+        if (attr_read(x->root, enable, &value) < 0 || str_equal(value, "0") || attr_read(x->root, file, &source) < 0)
+                return 0;
+        return add_controller(x, source, nqn);
+}
+
 static int add_subsystem(Exports *x, const char *path, const char *name) {
         _cleanup_free_ char *namespaces = NULL;
 
-        (void) name;
-        return asprintf(&namespaces, "%s/namespaces", path) < 0 ? -ENOMEM : for_each_folder(x, namespaces, add_namespace);
+        if (asprintf(&namespaces, "%s/namespaces", path) < 0)
+                return -ENOMEM;
+        int r = for_each_folder(x, namespaces, add_namespace);
+        return r < 0 ? r : add_whole(x, path, name);
 }
 
 /* "UDEV PATH: /dev/sdb  readonly: 0" (target_core_iblock.c), "File: /dev/sdb  Size: 1024" (target_core_file.c) */

@@ -70,6 +70,7 @@ const Source record_sources[] = {
         /* exports */
         { "/sys/class/block/loop*/loop/backing_file", TREAT_TEXT },
         { "/sys/kernel/config/nvmet/subsystems/*/namespaces/*/{device_path,enable}", TREAT_TEXT },
+        { "/sys/kernel/config/nvmet/subsystems/*/passthru/{device_path,enable}", TREAT_TEXT },
         { "/sys/kernel/config/target/core/*/*/{udev_path,info}", TREAT_TEXT },
         /* mounts; record.c adds one process of each other mount namespace */
         { "/proc/1/mountinfo", TREAT_MOUNTS },
