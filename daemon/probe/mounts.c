@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Mounts of every namespace, swap, and what fstab, crypttab and the kernel's command line name. */
+#include <blkid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libmount.h>
@@ -180,13 +181,14 @@ static int add_configured(MountList *l, int root, const char *path, unsigned sou
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-                _cleanup_free_ char *what = NULL;
+                _cleanup_free_ char *what = NULL, *named = NULL;
                 char fields[2][1024], options[1024] = "";
                 if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s %*s %1023s", fields[0], fields[1], options) < 2)
                         continue;
-                if (asprintf(&what, "%s in %s", fields[!source], path) < 0)
+                /* fstab(5): a space is \040 there */
+                if (asprintf(&what, "%s in %s", fields[!source], path) < 0 || !(named = mnt_unmangle(fields[source])))
                         return -ENOMEM;
-                const Mount m = { .source = fields[source], .target = what, .configured = true, .boot = !has_option(options, "noauto") };
+                const Mount m = { .source = named, .target = what, .configured = true, .boot = !has_option(options, "noauto") };
                 if ((r = mount_add(l, &m)) < 0)
                         return r;
         }
@@ -226,8 +228,12 @@ static char *source_path(const char *source) {
                 size_t n = strlen(tags[i][0]);
                 if (strncmp(source, tags[i][0], n) != 0)
                         continue;
-                const char *value = source + n + (source[n] == '"');
-                return asprintf(&path, "/dev/disk/%s/%.*s", tags[i][1], (int) strcspn(value, "\""), value) < 0 ? NULL : path;
+                const char *quoted = source + n + (source[n] == '"');
+                _cleanup_free_ char *value = strndup(quoted, strcspn(quoted, "\""));
+                char name[4096]; /* as udev writes it: "NAS\x20Data" */
+                if (!value || blkid_encode_string(value, name, sizeof name) != 0)
+                        return NULL;
+                return asprintf(&path, "/dev/disk/%s/%s", tags[i][1], name) < 0 ? NULL : path;
         }
         return source[0] == '/' ? strdup(source) : NULL;
 }

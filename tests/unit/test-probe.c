@@ -130,7 +130,10 @@ static void uses_are_found_through_partitions(void **state) {
                  "22 1 254:0 / / rw - ext4 /dev/vda rw\n"
                  "30 22 8:1 / /srv/with\\040space rw - ext4 /dev/sda1 rw\n");
         tree_put(m, "proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/sda partition 100 0 -2\n");
-        tree_put(m, "etc/fstab", "# comment\n/dev/sda1 /backup ext4 defaults 0 0\n/dev/sda1 /media/cdrom0 udf user,noauto 0 0\n");
+        tree_put(m, "etc/fstab", "# comment\n/dev/sda1 /backup ext4 defaults 0 0\n/dev/sda1 /media/cdrom0 udf user,noauto 0 0\n"
+                                 "LABEL=NAS\\040Data /label ext4 defaults 0 0\n");
+        tree_put(m, "dev/sda1", "");
+        tree_put_link(m, "dev/disk/by-label/NAS\\x20Data", "../../sda1");
         tree_put(m, "etc/crypttab", "secret /dev/sda1 none luks\n");
         _cleanup_(host_freep) Host *h = read_host(m);
         assert_true(h->uses_known);
@@ -138,6 +141,7 @@ static void uses_are_found_through_partitions(void **state) {
         assert_true(has_use(h, DISK_USE_SWAP, "sda → swap", true));
         assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → /backup in /etc/fstab", true));
         assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → /media/cdrom0 in /etc/fstab", false));
+        assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → /label in /etc/fstab", true));
         assert_true(has_use(h, DISK_USE_CONFIGURED, "sda1 → secret in /etc/crypttab", true));
 }
 
@@ -150,10 +154,14 @@ static void users_that_claim_nothing_are_found(void **state) {
         tree_put_link(m, "sys/class/block/loop0", "../../devices/virtual/block/loop0");
         tree_put(m, "sys/kernel/config/nvmet/subsystems/nqn/namespaces/1/device_path", "/dev/sda\n");
         tree_put(m, "sys/kernel/config/nvmet/subsystems/nqn/namespaces/1/enable", "1\n");
+        tree_put_link(m, "sys/class/nvme/nvme7", "../../../" DEVICE);
+        tree_put(m, "sys/kernel/config/nvmet/subsystems/whole/passthru/device_path", "/dev/nvme7\n");
+        tree_put(m, "sys/kernel/config/nvmet/subsystems/whole/passthru/enable", "1\n");
         tree_put(m, "sys/kernel/config/target/core/fileio_0/disk/udev_path", "/dev/sda");
         _cleanup_(host_freep) Host *h = read_host(m);
         assert_true(has_use(h, DISK_USE_LOOP, "sda1 → loop0", false));
         assert_true(has_use(h, DISK_USE_TARGET, "sda → NVMe target nqn", false));
+        assert_true(has_use(h, DISK_USE_TARGET, "sda → NVMe target whole", false));
         assert_true(has_use(h, DISK_USE_TARGET, "sda → SCSI target disk", false));
 }
 
