@@ -25,7 +25,8 @@ static void read_tree(Tree *m, Host **ret) {
         _cleanup_error_ Error *e = NULL;
 
         tree_put(m, "proc/1/mountinfo", "22 1 254:0 / / rw - ext4 /dev/vda rw\n30 22 8:1 / /srv rw - ext4 /dev/sda1 rw\n"
-                                        "31 22 0:50 / /pool rw - btrfs /dev/sda rw\n");
+                                      "33 22 0:44 / /far rw - nfs4 filer:/export rw\n"
+                                        "31 22 0:50 / /pool rw - btrfs /dev/sda rw\n33 22 0:44 / /far rw - nfs4 filer:/export rw\n");
         if (probe_host(m->root, PROBE_GUESTS, ret, &e) < 0)
                 fail_msg("%s", e->message);
 }
@@ -70,6 +71,17 @@ static void machine_and_memory_are_read(void **state) {
         assert_int_equal(g->balloon, TRI_YES);
         assert_int_equal(g->n_networks, 2);
         assert_string_equal(g->emulated_network, "e1000e");
+}
+
+/* libvirt writes a network card of the host as an interface, too. */
+static void host_interfaces_are_devices(void **state) {
+        _cleanup_(host_freep) Host *h = read_guest(*state, "",
+                "<interface type='hostdev' managed='yes'><source><address type='pci' bus='7' slot='0' function='1'/></source></interface>"
+                "<interface type='bridge'><source bridge='br0'/></interface>");
+
+        assert_int_equal(nas(h)->n_devices, 1);
+        assert_true(pci_address_equal(&nas(h)->devices[0].address, &(PciAddress){ 0, 7, 0, 1 }));
+        assert_true(nas(h)->devices[0].managed);
 }
 
 static void absurd_memory_is_unknown(void **state) {
@@ -139,6 +151,8 @@ static void disks_are_found_behind_controllers(void **state) {
                 { "<disk type='file'><source file='/srv/nas.img'/><target dev='vda' bus='virtio'/></disk>", true },
                 { "<disk type='file'><source file='/pool/nas.img'/><target dev='vda' bus='virtio'/></disk>", true },
                 { "<disk type='file'><source file='/srvx/nas.img'/><target dev='vda' bus='virtio'/></disk>", false },
+                /* a link there leads to the disk, but what is on a server is not looked at: the server may be dead */
+                { "<disk type='file'><source file='/far/nas.img'/><target dev='vda' bus='virtio'/></disk>", false },
                 { "<disk type='file'><source file='/x.qcow2'/><backingStore type='file'><source file='/y.qcow2'/>"
                   "<backingStore type='block'><source dev='/dev/sda1'/></backingStore></backingStore>"
                   "<target dev='vda' bus='virtio'/></disk>", true },
@@ -153,6 +167,7 @@ static void disks_are_found_behind_controllers(void **state) {
         put_partition(m);
         tree_put(m, "dev/sda", "");
         tree_put_link(m, "dev/disk/by-id/ata-x", "../../sda");
+        tree_put_link(m, "far/nas.img", "/dev/sda");
         tree_put(m, "etc/libvirt/storage/disks.xml", "<!-- made by libvirt --><pool type='disk'><source><device path='/dev/sda'/>"
                                                      "</source><target><path>/dev</path></target></pool>");
         tree_put(m, "etc/libvirt/storage/files.xml", "<pool type='dir'><target><path>/srv</path></target></pool>");
@@ -292,11 +307,13 @@ static void sessions_are_read(void **state) {
 /* Any user can put anything there: it must neither stop nor block what reads it. */
 static void hostile_sessions_are_left_out(void **state) {
         Tree *m = *state;
-        char path[256];
+        char path[256], text[512];
 
         tree_put(m, "run/user/1000/libvirt/qemu/run/a.xml", "no xml");
         tree_put(m, "run/user/1000/libvirt/qemu/run/b.xml", "<domain><name>x</name></domain>");
         tree_put(m, "run/user/1000/libvirt/qemu/run/c.xml", "<domstatus/>");
+        (void) snprintf(text, sizeof text, "<domstatus><domain><name>%0300d</name></domain></domstatus>", 1);
+        tree_put(m, "run/user/1000/libvirt/qemu/run/f.xml", text);
         tree_put_link(m, "run/user/1000/libvirt/qemu/run/d.xml", "/etc/libvirt/qemu/nas.xml");
         (void) snprintf(path, sizeof path, "%s/run/user/1000/libvirt/qemu/run/e.xml", m->path);
         assert_int_equal(mkfifo(path, 0600), 0);
@@ -422,6 +439,7 @@ static void unnamed_systems_are_not_looked_up(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TREE_TEST(machine_and_memory_are_read),
+                TREE_TEST(host_interfaces_are_devices),
                 TREE_TEST(absurd_memory_is_unknown),
                 TREE_TEST(host_memory_is_read),
                 TREE_TEST(option_roms_are_told_apart),

@@ -29,7 +29,12 @@
 #define PCI_SERIAL "\x88\x77\x66\x55\x44\x33\x22\x11"
 #define BLOCK DEVICE "/ata1/host0/target0:0:0/0:0:0:0/block/sda"
 
-static const char *const identifiers[] = { SERIAL, WWN, UUID, FAT_UUID, TABLE_UUID, MAC, HOST_NAME, PCI_SERIAL, "hunter2", "sesame", "=" SHORT_SERIAL };
+/* Of a disk that the host does not see, as its controller is assigned. */
+#define ASSIGNED_SERIAL "ZQ7ASSIGNED42"
+#define ASSIGNED_NUMBER "fedcba9876543217"
+
+static const char *const identifiers[] = { SERIAL, WWN, UUID, FAT_UUID, TABLE_UUID, MAC, HOST_NAME, PCI_SERIAL, "hunter2", "sesame", "=" SHORT_SERIAL, ASSIGNED_SERIAL,
+                                          ASSIGNED_NUMBER };
 
 static void put_config(const Tree *m) {
         uint8_t config[4096] = { 0x86, 0x80, 0x22, 0x29 };
@@ -58,6 +63,10 @@ static void put_machine(const Tree *m) {
         tree_put(m, "proc/70/mountinfo", "30 22 8:0 / /hidden rw - ext4 /dev/sda rw\n");
         tree_put_link(m, "proc/70/ns/mnt", "mnt:[2]");
         tree_put(m, "etc/hostname", HOST_NAME "\n");
+        tree_put(m, "etc/passthru/assignments.d/0000:09:00.0.json",
+                 "{\"version\": 1, \"address\": \"0000:09:00.0\", \"guest\": \"nas\", \"vendor\": \"0x1000\", \"device\": \"0x0072\", "
+                 "\"subsystem_vendor\": \"0x1000\", \"subsystem_device\": \"0x3020\", \"class\": \"0x010700\", \"revision\": \"0x03\", "
+                 "\"serial\": \"0x" ASSIGNED_NUMBER "\", \"group_members\": [\"0000:09:00.0\"], \"disk_serials\": [\"" ASSIGNED_SERIAL "\"]}\n");
         tree_put(m, "etc/fstab", "# sesame\nUUID=" UUID " /backup ext4 defaults 0 0\nfiler:/x /y nfs password=sesame 0 0\n"
                                  "/dev/disk/by-id/ata-DISK_" SERIAL " /raw ext4 x-sesame 0 0\nUUID=" FAT_UUID " /efi vfat defaults 0 0\n");
         tree_put(m, "dev/sda", "");
