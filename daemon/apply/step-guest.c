@@ -268,8 +268,14 @@ static int unplug_still_unused(const StepContext *c, const Step *s, Error **e) {
         if (!step_record(c, &s->address, &record))
                 return error_set(e, EIO, "the record of %s cannot be read", PCI_ADDRESS_STR(&s->address));
         int r = probe_host_about(c->root, PROBE_LIVE | PROBE_GUESTS | PROBE_AGENTS, &s->address, 1, &h, e);
-        const Guest *g = r >= 0 ? host_find_guest(h, s->subject) : NULL;
-        return g ? plan_check_unused(g, &record, e) : r;
+        if (r < 0)
+                return r;
+        if (!h->guests_known)
+                return error_set_full(e, ECONNREFUSED, "no-libvirt", "See `systemctl status libvirtd`.",
+                                      "whether guest %s still uses the disks is not known: %s", s->subject,
+                                      h->guests_problem ? h->guests_problem : "libvirt does not answer");
+        const Guest *g = host_find_guest(h, s->subject); /* NULL: it is gone, with the device */
+        return g ? plan_check_unused(g, &record, e) : 0;
 }
 
 static int unplug_wait(StepContext *c, const Domain *d, const Step *s, const char *alias, const char *device, Error **e) {
