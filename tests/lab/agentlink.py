@@ -13,6 +13,10 @@ class LabError(Exception):
     """Something of the lab itself failed, or a deadline passed."""
 
 
+class HungHost(LabError):
+    """L1 as a whole does not answer any more."""
+
+
 class CommandError(LabError):
     """A command in L1 ended with another status than 0."""
 
@@ -61,7 +65,8 @@ class Job:
         if not self.done.wait(timeout):
             self.kill()
             self.done.wait(5)
-            raise LabError(f'no end of "{self.name}" after {timeout} s\n{self.out}{self.err}')
+            kind = LabError if self.link.answers() else HungHost
+            raise kind(f'no end of "{self.name}" after {timeout} s\n{self.out}{self.err}')
         if self.rc is None:
             raise LabError(f'L1 ended while it ran "{self.name}"\n{self.out}{self.err}')
         if check and self.rc != 0:
@@ -135,6 +140,10 @@ class AgentLink:
             stdin = stdin.encode()
         self.send(id=number, op='run', argv=argv, env=env or {}, stdin=base64.b64encode(stdin).decode())
         return job
+
+    def answers(self, timeout=60):
+        """Whether L1 still runs a command that does nothing."""
+        return self.start(['true']).done.wait(timeout)
 
     def close(self):
         self.socket.close()

@@ -15,10 +15,12 @@ sys.dont_write_bytecode = True
 
 import image  # noqa: E402
 import topology as topologies  # noqa: E402
-from agentlink import CommandError, LabError, Result  # noqa: E402,F401
+from agentlink import CommandError, HungHost, LabError, Result  # noqa: E402,F401
 from machine import Machine, arguments  # noqa: E402
 
 BOOT_DEADLINE = 240
+# Of a program whose emulated machine stood still without a word of its kernel: run-tests runs it once more.
+HUNG_STATUS = 75
 KEPT_RUNS = 10
 say = image.say
 
@@ -95,10 +97,16 @@ class Lab:
 
     def __exit__(self, kind, value, trace):
         passed = kind is None or (kind is SystemExit and not value.code)
-        self.close(failed=not passed)
+        hung = kind is HungHost and self.machine and self.machine.alive()
+        if hung:
+            say(f'L1 hangs: {value}\n{self.machine.why_hung()}')
+        repeat = hung and not self.machine.kernel_complained()
+        self.close(failed=not passed, hung=hung)
+        if repeat:
+            sys.exit(HUNG_STATUS)
 
-    def close(self, failed=False):
-        if failed and self.machine:
+    def close(self, failed=False, hung=False):
+        if failed and self.machine and not hung:
             self.collect()
         if self.machine:
             self.machine.kill()

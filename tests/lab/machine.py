@@ -2,6 +2,7 @@
 """The QEMU process that is L1: its command line, its start and its end."""
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import time
@@ -87,6 +88,21 @@ class Machine:
 
     def alive(self):
         return self.process.poll() is None
+
+    def why_hung(self):
+        """What is known from outside of a kernel that does not answer: its console, and where its processors are."""
+        said = [f'the last lines of its console:\n{tail(self.console, 15)}']
+        try:
+            for _ in range(2):  # twice, as a processor that moves is another matter than one that stands
+                registers = self.qmp('human-monitor-command', command_line='info registers -a')
+                said += [line for line in registers.splitlines() if re.match('CPU#|.IP=|RIP=', line)]
+                time.sleep(1)
+        except LabError as error:
+            said.append(str(error))
+        return '\n'.join(said)
+
+    def kernel_complained(self):
+        return re.search(r'Oops|BUG:|Kernel panic|general protection|blocked for more than', tail(self.console, 1000))
 
     def wait_end(self, timeout):
         try:
