@@ -100,48 +100,65 @@ static int add_process(MountList *l, int root, const char *pid, const char *wher
         return add_table(l, text, size, path, where);
 }
 
-static bool seen_before(char ***seen, size_t *n, char *namespace) {
-        for (size_t i = 0; i < *n; i++)
-                if (str_equal((*seen)[i], namespace))
+typedef struct Namespaces {
+        char **names; /* "mnt:[4026531841]" */
+        size_t n;
+} Namespaces;
+
+static void namespaces_clear(Namespaces *s) {
+        for (size_t i = 0; i < s->n; i++)
+                free(s->names[i]);
+        free(s->names);
+}
+
+static bool namespaces_have(const Namespaces *s, const char *name) {
+        for (size_t i = 0; i < s->n; i++)
+                if (str_equal(s->names[i], name))
                         return true;
-        char **more = reallocarray(*seen, *n + 1, sizeof *more);
-        if (!more)
-                return false;
-        *seen = more;
-        more[(*n)++] = strdup(namespace);
         return false;
+}
+
+/* Takes the name. */
+static int namespaces_add(Namespaces *s, char *name) {
+        char **more = reallocarray(s->names, s->n + 1, sizeof *more);
+
+        if (!more) {
+                free(name);
+                return -ENOMEM;
+        }
+        s->names = more;
+        more[s->n++] = name;
+        return 0;
+}
+
+/* Only what could be read is done with: when the process has ended meanwhile another one may be in the same namespace. */
+static int add_namespace_of(MountList *l, int root, const char *pid, Namespaces *done) {
+        _cleanup_free_ char *link = NULL, *name = NULL, *comm_path = NULL, *comm = NULL, *where = NULL;
+
+        if (asprintf(&link, "/proc/%s/ns/mnt", pid) < 0 || asprintf(&comm_path, "/proc/%s/comm", pid) < 0)
+                return -ENOMEM;
+        if (link_read_name(root, link, &name) < 0 || namespaces_have(done, name))
+                return 0;
+        (void) attr_read(root, comm_path, &comm);
+        if (asprintf(&where, "mount namespace of pid %s %s", pid, comm ? comm : "") < 0)
+                return -ENOMEM;
+        int r = add_process(l, root, pid, where);
+        return r == -ENOENT ? 0 : r < 0 ? r : namespaces_add(done, TAKE_PTR(name));
 }
 
 /* One process of each mount namespace but ours. */
 static int add_namespaces(MountList *l, int root) {
         _cleanup_closedir_ DIR *d = dir_stream(root, "/proc");
-        _cleanup_free_ char *own = NULL;
+        _cleanup_(namespaces_clear) Namespaces done = {};
         const struct dirent *entry;
-        char **seen = NULL;
-        size_t n = 0;
+        char *own = NULL;
         int r = 0;
 
-        (void) link_read_name(root, "/proc/1/ns/mnt", &own);
-        if (own)
-                (void) seen_before(&seen, &n, own);
-        while (d && r >= 0 && (entry = readdir(d))) {
-                _cleanup_free_ char *path = NULL, *namespace = NULL, *comm = NULL, *where = NULL;
-                if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
-                        continue;
-                if (asprintf(&path, "/proc/%s/ns/mnt", entry->d_name) < 0 || link_read_name(root, path, &namespace) < 0 ||
-                    seen_before(&seen, &n, namespace))
-                        continue;
-                free(TAKE_PTR(path));
-                if (asprintf(&path, "/proc/%s/comm", entry->d_name) >= 0)
-                        (void) attr_read(root, path, &comm);
-                if (asprintf(&where, "mount namespace of pid %s %s", entry->d_name, comm ? comm : "") < 0)
-                        r = -ENOMEM;
-                else if ((r = add_process(l, root, entry->d_name, where)) == -ENOENT)
-                        r = 0;
-        }
-        for (size_t i = 0; i < n; i++)
-                free(seen[i]);
-        free(seen);
+        if (link_read_name(root, "/proc/1/ns/mnt", &own) >= 0)
+                r = namespaces_add(&done, own);
+        while (d && r >= 0 && (entry = readdir(d)))
+                if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
+                        r = add_namespace_of(l, root, entry->d_name, &done);
         return r;
 }
 
@@ -246,6 +263,12 @@ static char *source_device(int root, const char *source) {
         return path && strncmp(path, "/dev/", 5) == 0 ? block_name(root, path) : NULL;
 }
 
+/* Whoever mounts a file system that needs no device names its source at will, any user a tmpfs or FUSE among them. One on a block
+ * device has its number (get_tree_bdev, fs/super.c); a btrfs is on several and has none, and is root's to mount. */
+static bool is_device_name(const Mount *m) {
+        return m->configured || m->swap || m->btrfs || m->major != 0;
+}
+
 typedef struct Matching {
         Disk *disk;
         const MountList *list;
@@ -305,7 +328,7 @@ static int match_all(Host *h, int root, const MountList *l) {
         if (!devices)
                 return -ENOMEM;
         for (size_t i = 0; i < l->n; i++)
-                devices[i] = source_device(root, l->items[i].source);
+                devices[i] = is_device_name(&l->items[i]) ? source_device(root, l->items[i].source) : NULL;
         int r = block_map_read(root, &map);
         for (size_t i = 0; r >= 0 && i < l->n; i++)
                 if (l->items[i].btrfs)

@@ -167,6 +167,41 @@ static void each_device_of_a_btrfs_is_used(void **state) {
         assert_int_equal(count_uses(m), 2);
 }
 
+/* Any user may mount a tmpfs, and whoever has fusermount a FUSE, with a source of that name. */
+static void sources_that_users_make_up_are_no_uses(void **state) {
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        tree_put(m, "proc/1/mountinfo", "22 1 0:45 / /home/eve/x rw - fuse.sshfs /dev/sda rw\n");
+        tree_put_link(m, "proc/1/ns/mnt", "mnt:[1]");
+        tree_put(m, "proc/70/mountinfo", "22 1 0:46 / /mnt rw - tmpfs /dev/sda1 rw\n");
+        tree_put_link(m, "proc/70/ns/mnt", "mnt:[2]");
+        tree_read(m);
+        assert_int_equal(count_uses(m), 0);
+        tree_put(m, "proc/70/mountinfo", "22 1 8:1 / /mnt rw - ext4 /dev/root rw\n23 1 0:47 / /srv rw - btrfs /dev/sda rw\n");
+        tree_read(m);
+        assert_use(m, DISK_USE_MOUNT, "sda1 → /mnt (mount namespace of pid 70 )");
+        assert_use(m, DISK_USE_MOUNT, "sda → /srv (mount namespace of pid 70 )");
+        assert_int_equal(count_uses(m), 2);
+}
+
+/* A process may end between the two readings. */
+static void another_process_tells_of_its_namespace(void **state) {
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        tree_put(m, "proc/1/mountinfo", "");
+        for (int pid = 70; pid < 77; pid++) {
+                char path[64];
+                (void) snprintf(path, sizeof path, "proc/%d/ns/mnt", pid);
+                tree_put_link(m, path, "mnt:[2]");
+        }
+        tree_put(m, "proc/73/mountinfo", "22 1 8:1 / /mnt rw - ext4 /dev/sda1 rw\n");
+        tree_read(m);
+        assert_use(m, DISK_USE_MOUNT, "sda1 → /mnt (mount namespace of pid 73 )");
+        assert_int_equal(count_uses(m), 1);
+}
+
 static void what_stands_on_a_loop_is_followed(void **state) {
         Tree *m = *state;
 
@@ -513,6 +548,8 @@ int main(void) {
                 TREE_TEST(endless_stacks_are_errors),
                 TREE_TEST(registered_bcache_is_a_use),
                 TREE_TEST(each_device_of_a_btrfs_is_used),
+                TREE_TEST(sources_that_users_make_up_are_no_uses),
+                TREE_TEST(another_process_tells_of_its_namespace),
                 TREE_TEST(what_stands_on_a_loop_is_followed),
                 TREE_TEST(targets_are_found_by_their_own_word),
                 TREE_TEST(signatures_are_known_without_waking_a_disk),
