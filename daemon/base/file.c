@@ -42,6 +42,17 @@ DIR *dir_stream(int root, const char *path) {
         return d;
 }
 
+/* readdir(3) tells an error from the end by errno alone. A directory that is gone meanwhile, as of a process, just ends. */
+const struct dirent *dir_next(DIR *d, int *r) {
+        if (!d || *r < 0)
+                return NULL;
+        errno = 0;
+        const struct dirent *entry = readdir(d);
+        if (!entry && errno != 0)
+                *r = -errno;
+        return entry;
+}
+
 int file_read(int root, const char *path, char **ret, size_t *ret_size) {
         _cleanup_close_ int fd = file_open(root, path, O_RDONLY);
         _cleanup_free_ char *buffer = NULL;

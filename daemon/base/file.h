@@ -18,6 +18,9 @@ int dir_open(int root, const char *path);
 int file_open(int root, const char *path, int flags);
 /* DIR stream of a directory below root; NULL with errno set. */
 DIR *dir_stream(int root, const char *path);
+/* The next entry; NULL at the end, when *r < 0, and on an error, which goes to *r: a list that breaks off is not taken for a short
+ * one. No stream (d NULL) has no entries. */
+const struct dirent *dir_next(DIR *d, int *r);
 
 /* Whole file as a NUL-terminated string of *ret_size bytes (ret_size may be NULL). 0 or -errno. */
 int file_read(int root, const char *path, char **ret, size_t *ret_size);

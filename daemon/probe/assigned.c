@@ -43,14 +43,14 @@ static int read_one(Host *h, int root, const char *name, Error **e) {
 int probe_assigned(Host *h, int root, Error **e) {
         _cleanup_closedir_ DIR *d = dir_stream(root, STORE);
         const struct dirent *entry;
-        int r = 0;
+        int r = 0, listed = 0;
 
         if (!d)
                 return errno == ENOENT ? 0 : error_set(e, errno, STORE " cannot be read: %m");
-        while (r >= 0 && (entry = readdir(d))) {
+        while (r >= 0 && (entry = dir_next(d, &listed))) {
                 size_t n = strlen(entry->d_name);
                 if (entry->d_name[0] != '.' && n > 5 && str_equal(entry->d_name + n - 5, ".json"))
                         r = read_one(h, root, entry->d_name, e);
         }
-        return r;
+        return listed < 0 ? error_set(e, -listed, STORE " cannot be read: %s", strerror(-listed)) : r;
 }

@@ -169,7 +169,7 @@ static int read_btrfs(BlockMap *m, int root, const char *uuid) {
         _cleanup_closedir_ DIR *d = dir_stream(root, devices);
         if (!d)
                 return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-        while (r >= 0 && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 if (entry->d_name[0] != '.')
                         r = node_stand_on(&node, strdup(entry->d_name));
         (void) attr_read(root, label_path, &label);
@@ -189,7 +189,7 @@ static int read_each(BlockMap *m, int root, const char *path, int (*each)(BlockM
 
         if (!d)
                 return errno == ENOENT ? 0 : -errno;
-        while (r >= 0 && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 if (entry->d_name[0] != '.')
                         r = each(m, root, entry->d_name);
         return r;
@@ -237,7 +237,7 @@ static int walk_holders(Walk *w, const BlockNode *node, const char *chain, unsig
         _cleanup_closedir_ DIR *d = dir_stream(w->root, path);
         if (!d && errno != ENOENT)
                 return -errno;
-        while (d && r >= 0 && (entry = readdir(d))) {
+        while ((entry = dir_next(d, &r))) {
                 const BlockNode *holder = entry->d_name[0] == '.' ? NULL : block_map_find(w->map, entry->d_name);
                 if (holder)
                         r = walk_up(w, holder, chain, depth);

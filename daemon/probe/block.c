@@ -178,7 +178,7 @@ static int add_head(Host *h, int root, const BlockMap *m, const BlockNode *node)
         _cleanup_closedir_ DIR *d = subsystem ? dir_stream(root, subsystem) : NULL;
         if (!d)
                 return subsystem ? -errno : -ENOMEM;
-        while (r >= 0 && (entry = readdir(d))) {
+        while ((entry = dir_next(d, &r))) {
                 _cleanup_free_ char *link = NULL, *resolved = NULL;
                 PciAddress controller;
                 if (strncmp(entry->d_name, "nvme", 4) != 0)

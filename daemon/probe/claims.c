@@ -57,7 +57,9 @@ static int read_overrides(Host *h, int root) {
         const struct dirent *entry;
         int r = 0;
 
-        while (d && r >= 0 && (entry = readdir(d)))
+        if (!d)
+                return errno == ENOENT ? 0 : -errno;
+        while ((entry = dir_next(d, &r)))
                 r = read_override(h, root, entry->d_name);
         return r;
 }
@@ -201,7 +203,9 @@ static int read_folder(Host *h, int root, size_t folder) {
         const struct dirent *entry;
         int r = 0;
 
-        while (d && r >= 0 && (entry = readdir(d))) {
+        if (!d)
+                return errno == ENOENT ? 0 : -errno;
+        while ((entry = dir_next(d, &r))) {
                 _cleanup_free_ char *path = NULL;
                 const char *suffix = strrchr(entry->d_name, '.');
                 if (!str_equal(suffix, ".conf") || is_hidden(root, folder, entry->d_name))
@@ -234,6 +238,6 @@ int probe_claims(Host *h, int root, Error **e) {
                 r = read_folder(h, root, i);
         if (r >= 0 && h->command_line)
                 r = read_command_line(h);
-        h->claims_known = h->command_line && file_exists(root, "/etc");
-        return r < 0 ? error_oom(e) : 0;
+        h->claims_known = r >= 0 && h->command_line && file_exists(root, "/etc");
+        return r == -ENOMEM ? error_oom(e) : 0;
 }

@@ -55,15 +55,17 @@ static int add_blocks(DeviceList *l, int root) {
 
 /* -- character devices ------------------------------------------------------------------------------------------------- */
 
-/* The disk of a SCSI device's other nodes: SCSI_DEVICE/block/sda. */
+/* The disk of a SCSI device's other nodes: SCSI_DEVICE/block/sda. When that cannot be read the node is one of the controller,
+ * and so of all of its disks. */
 static char *disk_beside(int root, const char *node) {
         _cleanup_free_ char *path = NULL;
         const struct dirent *entry;
+        int r = 0;
 
         if (asprintf(&path, "%s/device/block", node) < 0)
                 return NULL;
         _cleanup_closedir_ DIR *d = dir_stream(root, path);
-        while (d && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 if (entry->d_name[0] != '.')
                         return strdup(entry->d_name);
         return NULL;
@@ -104,7 +106,7 @@ static int add_class(DeviceList *l, int root, const char *class) {
         _cleanup_closedir_ DIR *d = dir_stream(root, path);
         if (!d)
                 return errno == ENOENT ? 0 : -errno;
-        while (r >= 0 && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 if (entry->d_name[0] != '.')
                         r = add_character(l, root, class, entry->d_name);
         return r;

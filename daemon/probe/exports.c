@@ -36,7 +36,7 @@ static int for_each_folder(Exports *x, const char *path, int (*each)(Exports *x,
 
         if (!d)
                 return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-        while (r >= 0 && (entry = readdir(d))) {
+        while ((entry = dir_next(d, &r))) {
                 _cleanup_free_ char *below = NULL;
                 if (entry->d_name[0] == '.')
                         continue;

@@ -46,19 +46,19 @@ static bool has_memory(int root, const char *path) {
 static int count_memory_snapshots(int root, const char *guest) {
         _cleanup_free_ char *folder = NULL;
         const struct dirent *entry;
-        int n = 0;
+        int n = 0, r = 0;
 
         if (asprintf(&folder, STATE "/snapshot/%s", guest) < 0)
                 return -1;
         _cleanup_closedir_ DIR *d = dir_stream(root, folder);
         if (!d)
                 return file_exists(root, STATE "/snapshot") ? 0 : -1;
-        while ((entry = readdir(d))) {
+        while ((entry = dir_next(d, &r))) {
                 _cleanup_free_ char *path = NULL;
                 if (entry->d_name[0] != '.' && asprintf(&path, "%s/%s", folder, entry->d_name) >= 0)
                         n += has_memory(root, path);
         }
-        return n;
+        return r < 0 ? -1 : n;
 }
 
 static int read_beside(int root, Guest *g) {
@@ -98,14 +98,14 @@ static int read_file(Host *h, int root, const char *path, Error **e) {
 int guests_read_files(Host *h, int root, Error **e) {
         _cleanup_closedir_ DIR *d = dir_stream(root, GUEST_FILES);
         const struct dirent *entry;
-        int r = 0;
+        int r = 0, listed = 0;
 
-        while (d && r >= 0 && (entry = readdir(d))) {
+        while (r >= 0 && (entry = dir_next(d, &listed))) {
                 _cleanup_free_ char *path = NULL;
                 size_t n = strlen(entry->d_name);
                 if (n < 5 || !str_equal(entry->d_name + n - 4, ".xml"))
                         continue;
                 r = asprintf(&path, GUEST_FILES "/%s", entry->d_name) < 0 ? error_oom(e) : read_file(h, root, path, e);
         }
-        return r;
+        return listed < 0 ? error_set(e, -listed, GUEST_FILES " cannot be read: %s", strerror(-listed)) : r;
 }

@@ -79,9 +79,9 @@ static int read_guest(Session *s, const char *path, bool live) {
 static int read_folder(Session *s, const char *folder, bool live) {
         _cleanup_closedir_ DIR *d = dir_stream(s->root, folder);
         const struct dirent *entry;
-        int r = 0;
+        int r = 0, listed = 0; /* the folder may be in a FUSE of the user, which fails whenever the user likes */
 
-        while (d && r >= 0 && s->n < GUESTS_MAX && (entry = readdir(d))) {
+        while (r >= 0 && s->n < GUESTS_MAX && (entry = dir_next(d, &listed))) {
                 _cleanup_free_ char *path = NULL;
                 size_t n = strlen(entry->d_name);
                 if (n < 5 || !str_equal(entry->d_name + n - 4, ".xml"))
@@ -131,7 +131,7 @@ int guests_read_sessions(Host *h, int root) {
         const struct dirent *entry;
         int r = 0;
 
-        while (d && r >= 0 && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
                         r = read_session(h, root, entry->d_name);
         return r;

@@ -92,7 +92,7 @@ static int add_backstores(GuestDrive *d, int root, const char *folder, unsigned 
         if (attr_read(root, file, &device) >= 0 && *device == '/')
                 return drive_add_source(d, TAKE_PTR(device));
         _cleanup_closedir_ DIR *below = depth > 0 ? dir_stream(root, folder) : NULL;
-        while (below && r >= 0 && (entry = readdir(below))) {
+        while ((entry = dir_next(below, &r))) {
                 _cleanup_free_ char *path = NULL;
                 if (entry->d_name[0] == '.')
                         continue;
@@ -127,7 +127,7 @@ static int locate_scsi_device(GuestDrive *d, int root) {
         _cleanup_closedir_ DIR *blocks = dir_stream(root, folder);
         const struct dirent *entry;
         int r = 0;
-        while (blocks && r >= 0 && (entry = readdir(blocks))) {
+        while ((entry = dir_next(blocks, &r))) {
                 char *path = NULL;
                 if (entry->d_name[0] == '.')
                         continue;

@@ -54,10 +54,11 @@ static int read_members(IommuGroup *g, int dir) {
         _cleanup_closedir_ DIR *d = dir_stream(dir, "devices");
         const struct dirent *entry;
         PciAddress a;
+        int r = 0;
 
         if (!d)
                 return errno == ENOENT ? 0 : -errno;
-        while ((entry = readdir(d))) {
+        while ((entry = dir_next(d, &r))) {
                 if (pci_address_parse(entry->d_name, &a) < 0)
                         continue;
                 PciAddress *more = reallocarray(g->members, g->n_members + 1, sizeof *more);
@@ -66,7 +67,7 @@ static int read_members(IommuGroup *g, int dir) {
                 g->members = more;
                 more[g->n_members++] = a;
         }
-        return 0;
+        return r;
 }
 
 static int read_group(Host *h, int groups, const char *name) {
@@ -104,7 +105,7 @@ static int read_groups(Host *h, int root) {
 
         if (!d || groups < 0)
                 return 0;
-        while (r >= 0 && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 r = read_group(h, groups, entry->d_name);
         return r;
 }
@@ -112,9 +113,10 @@ static int read_groups(Host *h, int root) {
 static int read_units(Host *h, int root) {
         _cleanup_closedir_ DIR *d = dir_stream(root, "/sys/class/iommu");
         const struct dirent *entry;
+        int r = 0;
 
         h->iommu_class_known = d ? TRI_YES : file_exists(root, "/sys/class") ? TRI_YES : TRI_UNKNOWN;
-        while (d && (entry = readdir(d))) {
+        while ((entry = dir_next(d, &r))) {
                 if (entry->d_name[0] == '.')
                         continue;
                 char **more = reallocarray(h->iommu_units, h->n_iommu_units + 1, sizeof *more);
@@ -125,7 +127,7 @@ static int read_units(Host *h, int root) {
                 h->iommu_units = more;
                 h->n_iommu_units++;
         }
-        return 0;
+        return r;
 }
 
 int probe_iommu(Host *h, int root, Error **e) {

@@ -156,7 +156,7 @@ static int add_namespaces(MountList *l, int root) {
 
         if (link_read_name(root, "/proc/1/ns/mnt", &own) >= 0)
                 r = namespaces_add(&done, own);
-        while (d && r >= 0 && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
                         r = add_namespace_of(l, root, entry->d_name, &done);
         return r;

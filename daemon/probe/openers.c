@@ -57,7 +57,7 @@ static int visit_process(const Walk *w, int root, const char *pid) {
         _cleanup_closedir_ DIR *d = dir_stream(root, path);
         if (!d)
                 return errno == ENOENT || errno == ESRCH ? 0 : -errno;
-        while (r >= 0 && (entry = readdir(d))) {
+        while ((entry = dir_next(d, &r))) {
                 struct statx s;
                 if (entry->d_name[0] == '.')
                         continue;
@@ -79,10 +79,9 @@ int openers_walk(int root, const DeviceNumber *devices, size_t n, OpenerVisitor 
         const Walk w = { devices, n, visit, userdata };
         _cleanup_closedir_ DIR *d = dir_stream(root, "/proc");
         const struct dirent *entry;
+        int listed = d ? 0 : -errno;
 
-        if (!d)
-                return error_set(e, errno, "/proc cannot be read, so it is not known who has a disk open: %m");
-        while ((entry = readdir(d))) {
+        while ((entry = dir_next(d, &listed))) {
                 if (!is_other_process(entry->d_name))
                         continue;
                 int r = visit_process(&w, root, entry->d_name);
@@ -90,6 +89,8 @@ int openers_walk(int root, const DeviceNumber *devices, size_t n, OpenerVisitor 
                         return error_set(e, -r, "the open files of process %s cannot be read: %s", entry->d_name,
                                          strerror(-r));
         }
+        if (listed < 0)
+                return error_set(e, -listed, "/proc cannot be read, so it is not known who has a disk open: %s", strerror(-listed));
         return 0;
 }
 

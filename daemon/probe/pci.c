@@ -198,7 +198,7 @@ int probe_pci(Host *h, int root, ProbeFlags flags, Error **e) {
         struct pci_access *access = pci_alloc();
         access->warning = silent;
         access->debug = silent;
-        while (r >= 0 && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 r = read_function(h, root, entry->d_name, flags & PROBE_GLANCE, access);
         pci_cleanup(access);
         return r < 0 ? error_set(e, -r, "the PCI functions cannot be read: %s", strerror(-r)) : 0;

@@ -100,7 +100,7 @@ static int read_kernel(Host *h, int root) {
 #define EDAC "/sys/devices/system/edac/mc"
 
 /* Documentation/admin-guide/ras.rst: dimm_edac_mode. Firmware-first EDAC (ghes_edac) lists modules without ECC, too. */
-static bool dimms_have_ecc(int root, const char *controller) {
+static bool dimms_have_ecc(int root, const char *controller, int *r) {
         _cleanup_free_ char *path = NULL;
         bool ecc = false, told = false;
         const struct dirent *entry;
@@ -108,7 +108,7 @@ static bool dimms_have_ecc(int root, const char *controller) {
         if (asprintf(&path, EDAC "/%s", controller) < 0)
                 return false;
         _cleanup_closedir_ DIR *d = dir_stream(root, path);
-        while (d && (entry = readdir(d))) {
+        while ((entry = dir_next(d, r))) {
                 _cleanup_free_ char *file = NULL, *mode = NULL;
                 if (asprintf(&file, "%s/%s/dimm_edac_mode", path, entry->d_name) < 0 || attr_read(root, file, &mode) < 0)
                         continue;
@@ -121,13 +121,16 @@ static bool dimms_have_ecc(int root, const char *controller) {
 static void read_ecc(Host *h, int root) {
         _cleanup_closedir_ DIR *d = dir_stream(root, EDAC);
         const struct dirent *entry;
+        int r = 0;
 
         if (d || file_exists(root, "/sys/devices/system/cpu"))
                 h->ecc = TRI_NO;
-        while (d && (entry = readdir(d)))
+        while ((entry = dir_next(d, &r)))
                 if (strncmp(entry->d_name, "mc", 2) == 0 && entry->d_name[2] >= '0' && entry->d_name[2] <= '9' &&
-                    dimms_have_ecc(root, entry->d_name))
+                    dimms_have_ecc(root, entry->d_name, &r))
                         h->ecc = TRI_YES;
+        if (r < 0)
+                h->ecc = TRI_UNKNOWN;
 }
 
 int probe_platform(Host *h, int root, Error **e) {

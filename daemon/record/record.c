@@ -186,6 +186,8 @@ static int record_namespaces(Recorder *r) {
         int s = 0;
 
         int n = proc < 0 ? 0 : scandirat(proc, ".", &entries, is_number, compare_numbers);
+        if (n < 0)
+                return -errno;
         for (int i = 0; i < n; i++) {
                 if (s >= 0)
                         s = record_namespace(r, entries[i]->d_name, &seen);
