@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "model/pci-address.h"
 
-/* Who has a device open, from /proc/PID/fd. */
+/* Who has a device open or mapped into memory, from /proc. */
 
 typedef struct DeviceNumber {
         bool character; /* else a block device */
@@ -36,6 +36,6 @@ void device_list_clear(DeviceList *l);
 /* The numbers of those that reach the disk or, behind the controller, no disk. */
 int device_list_of_disk(const DeviceList *l, const char *disk, const PciAddress *controller, DeviceNumber **ret, size_t *ret_n);
 
-/* Called for each process and each device of the list that it has open. Return < 0 to stop. */
+/* Called for each process and each device of the list that it has open, more than once when it has it several times. Return < 0 to stop. */
 typedef int (*OpenerVisitor)(void *userdata, const char *pid, const char *command, size_t device);
 int openers_walk(int root, const DeviceNumber *devices, size_t n, OpenerVisitor visit, void *userdata, Error **e);

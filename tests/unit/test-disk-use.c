@@ -9,6 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "check/check.h"
 #include "probe/health.h"
@@ -399,6 +402,73 @@ static void openers_of_all_nodes_are_uses(void **state) {
         assert_string_equal(m->host->controller_uses[0].chain, "st0 → tar (pid 4243)");
 }
 
+/* A file can be closed after it was mapped, and a first thread end before the others. */
+static void hidden_openers_are_found(void **state) {
+        const ProbeScope scope = { &controller, 1 };
+        Tree *m = *state;
+
+        put_openers(m);
+        tree_put(m, "proc/4250/comm", "mapper\n");
+        tree_make_directories(m, "proc/4250/fd/");
+        tree_put(m, "proc/4250/maps", "00400000-00500000 r-xp 00000000 fe:01 99                    /usr/bin/mapper\n"
+                                      "00600000-00700000 rw-p 00000000 00:00 0                     [heap]\n"
+                                      "7f0000000000-7f0000001000 rw-s 00000000 00:05 12            /dev/full\n");
+        tree_put(m, "proc/4250/map_files/400000-500000", "");
+        tree_put_link(m, "proc/4250/map_files/7f0000000000-7f0000001000", "/dev/full");
+        /* another process has it, too, and the first may be one that does not count */
+        tree_put(m, "proc/4253/comm", "second\n");
+        tree_make_directories(m, "proc/4253/fd/");
+        tree_put(m, "proc/4253/maps", "7f0000000000-7f0000001000 rw-s 00000000 00:05 12            /dev/full\n");
+        tree_put_link(m, "proc/4253/map_files/7f0000000000-7f0000001000", "/dev/full");
+        tree_put(m, "proc/4251/comm", "threads\n");
+        tree_put_link(m, "proc/4251/task/4252/fd/3", "/dev/full");
+        tree_make_directories(m, "proc/4251/fd/");
+        tree_read(m);
+        assert_int_equal(probe_openers(m->host, m->root, &scope, NULL), 0);
+        assert_true(m->host->openers_known);
+        assert_use(m, DISK_USE_PROCESS, "sg0 → mapper (pid 4250)");
+        assert_use(m, DISK_USE_PROCESS, "sg0 → second (pid 4253)");
+        assert_use(m, DISK_USE_PROCESS, "sg0 → threads (pid 4251)");
+        assert_int_equal(count_uses(m), 4);
+}
+
+/* As a real kernel tells it: the child has nothing open but what it has mapped. */
+static void a_mapping_of_a_live_process_is_found(void **state) {
+        static const DeviceNumber zero = { .character = true, .major = 1, .minor = 5 };
+        _cleanup_error_ Error *e = NULL;
+        _cleanup_free_ char *who = NULL;
+        char expected[32];
+        int ready[2];
+
+        (void) state;
+        assert_int_equal(pipe(ready), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+                int fd = open("/dev/zero", O_RDONLY);
+                /* A private mapping of this device keeps its node; a shared one is memory. */
+                if (mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED || close(fd) < 0 || write(ready[1], "x", 1) != 1)
+                        _exit(1);
+                for (;;)
+                        (void) pause();
+        }
+        char byte;
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        int r = openers_find(AT_FDCWD, &zero, 1, &who, &e);
+        (void) kill(pid, SIGKILL);
+        (void) waitpid(pid, NULL, 0);
+        (void) close(ready[0]);
+        (void) close(ready[1]);
+        if (geteuid() != 0) { /* others' files are root's to see */
+                assert_int_equal(r, -EACCES);
+                return;
+        }
+        if (r < 0)
+                fail_msg("%s", e->message);
+        (void) snprintf(expected, sizeof expected, "(pid %d)", pid);
+        assert_non_null(who);
+        assert_non_null(strstr(who, expected));
+}
+
 static void generic_nvme_nodes_reach_the_disk(void **state) {
         _cleanup_(device_list_clear) DeviceList list = {};
         _cleanup_free_ DeviceNumber *numbers = NULL;
@@ -559,6 +629,8 @@ int main(void) {
                 TREE_TEST(momentary_claims_are_no_uses),
                 TREE_TEST(a_disk_without_a_node_is_not_known),
                 TREE_TEST(openers_of_all_nodes_are_uses),
+                TREE_TEST(hidden_openers_are_found),
+                cmocka_unit_test(a_mapping_of_a_live_process_is_found),
                 TREE_TEST(generic_nvme_nodes_reach_the_disk),
                 cmocka_unit_test(a_stack_is_told_from_its_top),
                 cmocka_unit_test(a_tape_is_a_use_of_its_controller),
