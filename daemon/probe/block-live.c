@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -120,10 +121,50 @@ static int read_signatures(Disk *d, int root, const BlockMap *m) {
         return r;
 }
 
+/* -- waking them ------------------------------------------------------------------------------------------------------- */
+
+typedef struct Wake {
+        pthread_t thread;
+        int fd;
+} Wake;
+
+static void *read_a_block(void *userdata) {
+        const Wake *w = userdata;
+        char block[512];
+
+        (void) posix_fadvise(w->fd, 0, 1 << 16, POSIX_FADV_DONTNEED); /* a cached page (64 KiB at most) would wake nothing */
+        (void) !pread(w->fd, block, sizeof block, 0);
+        return NULL;
+}
+
+/* A disk that sleeps takes ten seconds to answer, and each has them for itself unless all are read at once. On threads, as even
+ * the request may wait (blk_queue_enter, block/blk-core.c, for one that the kernel itself put to sleep). Where that does not work
+ * they are woken one after another. */
+static void wake_disks(const Host *h, int root, const ProbeScope *s) {
+        Wake *wakes = calloc(h->n_disks + 1, sizeof *wakes);
+        size_t n = 0;
+
+        for (size_t i = 0; wakes && i < h->n_disks; i++) {
+                Wake *w = &wakes[n];
+                if (!probe_scope_has(s, &h->disks[i].controller) || (w->fd = open_node(root, h->disks[i].name, 0)) < 0)
+                        continue;
+                if (pthread_create(&w->thread, NULL, read_a_block, w) == 0)
+                        n++;
+                else
+                        (void) close(w->fd);
+        }
+        for (size_t i = 0; i < n; i++) {
+                (void) pthread_join(wakes[i].thread, NULL);
+                (void) close(wakes[i].fd);
+        }
+        free(wakes);
+}
+
 int probe_disks(Host *h, int root, const ProbeScope *s, Error **e) {
         _cleanup_(block_map_clear) BlockMap m = {};
 
         h->exclusive_tried = true;
+        wake_disks(h, root, s);
         int r = block_map_read(root, &m);
         for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
                 if (!probe_scope_has(s, &h->disks[i].controller))
@@ -145,10 +186,24 @@ static bool is_explained(const Disk *d) {
         return false;
 }
 
-static void try_again(Disk *d, int root) {
-        for (int i = 0; d->exclusive == TRI_NO && i < CLAIM_TRIES; i++) {
+static bool is_unexplained(const Disk *d) {
+        return d->exclusive == TRI_NO && !is_explained(d);
+}
+
+static bool any_unexplained(const Host *h) {
+        for (size_t i = 0; i < h->n_disks; i++)
+                if (is_unexplained(&h->disks[i]))
+                        return true;
+        return false;
+}
+
+/* All of them after each pause: however many there are it takes a second. */
+static void try_again(Host *h, int root) {
+        for (int i = 0; i < CLAIM_TRIES && any_unexplained(h); i++) {
                 (void) poll(NULL, 0, CLAIM_PAUSE_MS);
-                d->exclusive = open_exclusively(root, d->name);
+                for (size_t j = 0; j < h->n_disks; j++)
+                        if (is_unexplained(&h->disks[j]))
+                                h->disks[j].exclusive = open_exclusively(root, h->disks[j].name);
         }
 }
 
@@ -165,13 +220,9 @@ static int name_claim(Disk *d) {
 int probe_disks_explain(Host *h, int root) {
         int r = 0;
 
-        for (size_t i = 0; r >= 0 && i < h->n_disks; i++) {
-                Disk *d = &h->disks[i];
-                if (d->exclusive != TRI_NO || is_explained(d))
-                        continue;
-                try_again(d, root);
-                if (d->exclusive == TRI_NO)
-                        r = name_claim(d);
-        }
+        try_again(h, root);
+        for (size_t i = 0; r >= 0 && i < h->n_disks; i++)
+                if (is_unexplained(&h->disks[i]))
+                        r = name_claim(&h->disks[i]);
         return r;
 }
