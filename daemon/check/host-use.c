@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "model/wwn.h"
+
 static const char *name_of(const Disk *d, char *buffer, size_t size) {
         (void) snprintf(buffer, size, "%s%s%s%s", d->name, d->serial ? " (serial " : "", d->serial ? d->serial : "",
                         d->serial ? ")" : "");
@@ -177,7 +179,9 @@ const Check check_host_boot_path = {
 
 /* The same disk: one NVMe subsystem behind two controllers, or one dual-ported disk behind two HBAs. */
 static bool same_disk(const Disk *a, const Disk *b) {
-        return str_equal(a->name, b->name) || (a->wwn && str_equal(a->wwn, b->wwn));
+        char of_a[WWN_MAX], of_b[WWN_MAX];
+
+        return str_equal(a->name, b->name) || (wwn_normal(a->wwn, of_a) && wwn_normal(b->wwn, of_b) && str_equal(of_a, of_b));
 }
 
 static const Disk *other_path(const Host *h, const CheckRequest *q, const PciFunction *f, const Disk *d) {

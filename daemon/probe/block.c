@@ -84,6 +84,7 @@ static void read_identity(Disk *d, int root, const BlockNode *node, const char *
         read_property(&d->wwn, database, "ID_WWN_WITH_EXTENSION");
         read_property(&d->wwn, database, "ID_WWN");
         read_attr(root, node, "wwid", &d->wwn);
+        read_attr(root, node, "device/wwid", &d->wwn);
         read_property(&d->model, database, "ID_MODEL");
         read_attr(root, node, "device/model", &d->model);
 }

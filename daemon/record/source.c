@@ -49,7 +49,7 @@ const Source record_sources[] = {
         { "/sys/class/block/*", TREAT_LINK },
         { "/sys/class/block/*/{dev,size,partition}", TREAT_TEXT },
         { "/sys/class/block/*/serial", TREAT_SERIAL },
-        { "/sys/class/block/*/wwid", TREAT_WWN },
+        { "/sys/class/block/*/{,device/}wwid", TREAT_WWN },
         { "/sys/class/block/*/{holders,slaves}/*", TREAT_LINK },
         { "/sys/class/block/*/device", TREAT_LINK },
         { "/sys/class/block/*/device/serial", TREAT_SERIAL },

@@ -22,6 +22,8 @@
 
 #define SCSI DEVICE "/ata1/host0/target0:0:0/0:0:0:0"
 #define SDA SCSI "/block/sda"
+#define OTHER "sys/devices/pci0000:00/0000:00:03.0/0000:04:00.0"
+#define OTHER_DISK OTHER "/host1/target1:0:0/1:0:0:0"
 #define VIRTUAL "sys/devices/virtual/block/"
 
 static const PciAddress controller = { 0, 3, 0, 0 };
@@ -67,6 +69,14 @@ static size_t count_uses(const Tree *m) {
         for (size_t i = 0; i < m->host->n_disks; i++)
                 n += m->host->disks[i].n_uses;
         return n;
+}
+
+static const Finding *find(const FindingList *l, const char *check) {
+        for (size_t i = 0; i < l->n; i++)
+                if (str_equal(l->items[i].check, check))
+                        return &l->items[i];
+        fail_msg("no finding of %s", check);
+        return NULL;
 }
 
 /* -- what stands on a disk --------------------------------------------------------------------------------------------- */
@@ -287,6 +297,25 @@ static void imported_pools_are_uses(void **state) {
         assert_int_equal(count_uses(m), 0);
 }
 
+/* One path is in udev's database, the other only in sysfs. */
+static void paths_of_one_disk_are_matched(void **state) {
+        const CheckRequest q = { .controllers = &controller, .n_controllers = 1 };
+        Tree *m = *state;
+
+        tree_put_disk(m);
+        tree_put(m, "run/udev/data/b8:0", "I:1\nE:ID_WWN=0x5000c500a1b2c3d4\n");
+        tree_put(m, OTHER "/vendor", "0x1000\n");
+        tree_put_link(m, "sys/bus/pci/devices/0000:04:00.0", "../../../devices/pci0000:00/0000:00:03.0/0000:04:00.0");
+        tree_put(m, OTHER_DISK "/wwid", "naa.5000c500a1b2c3d4\n");
+        tree_put(m, OTHER_DISK "/block/sdb/dev", "8:16\n");
+        tree_put_link(m, OTHER_DISK "/block/sdb/device", "../..");
+        tree_put_link(m, "sys/class/block/sdb", "../../../" OTHER_DISK "/block/sdb");
+        tree_read(m);
+        _cleanup_findings_ FindingList l = {};
+        assert_int_equal(check_run(m->host, &q, &l, NULL), 0);
+        assert_int_equal(find(&l, "disk-shared-path")->verdict, VERDICT_FAIL);
+}
+
 /* -- asking the disks -------------------------------------------------------------------------------------------------- */
 
 static Host *ask(const Tree *m, const PciAddress *about) {
@@ -491,14 +520,6 @@ static void generic_nvme_nodes_reach_the_disk(void **state) {
 
 /* -- the checks -------------------------------------------------------------------------------------------------------- */
 
-static const Finding *find(const FindingList *l, const char *check) {
-        for (size_t i = 0; i < l->n; i++)
-                if (str_equal(l->items[i].check, check))
-                        return &l->items[i];
-        fail_msg("no finding of %s", check);
-        return NULL;
-}
-
 static void run(const Host *h, FindingList *l) {
         const CheckRequest q = { .controllers = &hba, .n_controllers = 1, .guest = "nas" };
 
@@ -625,6 +646,7 @@ int main(void) {
                 TREE_TEST(signatures_are_known_without_waking_a_disk),
                 TREE_TEST(configured_uuids_name_every_device),
                 TREE_TEST(imported_pools_are_uses),
+                TREE_TEST(paths_of_one_disk_are_matched),
                 TREE_TEST(the_disks_in_question_are_asked),
                 TREE_TEST(momentary_claims_are_no_uses),
                 TREE_TEST(a_disk_without_a_node_is_not_known),
