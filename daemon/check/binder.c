@@ -101,6 +101,38 @@ static int check_managed(const Check *c, const Host *h, const PciFunction *f, Fi
         return 0;
 }
 
+/* Ours is vfio-pci with a record. */
+static bool is_ours(const Host *h, const PciFunction *f, const char *driver) {
+        return host_find_assigned(h, &f->address) && str_equal(driver, "vfio-pci");
+}
+
+static bool has_failed(const FindingList *l, size_t from) {
+        for (size_t i = from; i < l->n; i++)
+                if (l->items[i].verdict == VERDICT_FAIL)
+                        return true;
+        return false;
+}
+
+/* What nothing above explains, and assign refuses. (uio is a use of the disks: host-disk-use.) */
+static int check_foreign(const Check *c, const Host *h, const PciFunction *f, FindingList *l) {
+        const char *address = PCI_ADDRESS_STR(&f->address);
+        Finding *fail;
+
+        if (f->driver_override && !is_ours(h, f, f->driver_override)) {
+                fail = check_add(c, f, l, VERDICT_FAIL, "the driver override of %s is %s, and passthru did not set it", address,
+                                 f->driver_override);
+                (void) finding_evidence(fail, "/sys/bus/pci/devices/%s/driver_override is %s", address, f->driver_override);
+                (void) finding_remedy(fail, "Remove what sets it (driverctl list-overrides shows driverctl's), then try again.");
+                return check_result(fail);
+        }
+        if (!pci_driver_is_reserving(f->driver) || pci_driver_is_uio(f->driver) || is_ours(h, f, f->driver))
+                return 0;
+        fail = check_add(c, f, l, VERDICT_FAIL, "%s is bound to %s, and passthru did not bind it", address, f->driver);
+        (void) finding_evidence(fail, "/sys/bus/pci/devices/%s/driver leads to %s", address, f->driver);
+        (void) finding_remedy(fail, "Let what bound it give it back to the host first, then try again.");
+        return check_result(fail);
+}
+
 static int run_competing_binder(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         size_t before = l->n;
         int r = check_managed(c, h, f, l);
@@ -108,6 +140,8 @@ static int run_competing_binder(const Check *c, const Host *h, const CheckReques
         (void) q;
         for (size_t i = 0; r >= 0 && i < h->n_claims; i++)
                 r = check_claim(c, h, f, &h->claims[i], l);
+        if (r >= 0 && !has_failed(l, before))
+                r = check_foreign(c, h, f, l);
         if (r < 0 || l->n > before)
                 return r;
         if (!h->claims_known)

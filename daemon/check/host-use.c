@@ -102,6 +102,17 @@ static int add_controller_uses(const Check *c, const Host *h, const PciFunction 
         return fail ? finding_remedy(fail, "%s", advice[DISK_USE_PROCESS]) : 0;
 }
 
+/* SPDK and the like: the kernel sees none of the disks, so nothing else tells who uses them. */
+static int add_program(const Check *c, const PciFunction *f, FindingList *l) {
+        const char *address = PCI_ADDRESS_STR(&f->address);
+        Finding *fail = check_add(c, f, l, VERDICT_FAIL, "%s is bound to %s, and passthru did not bind it: a program drives its disks", address,
+                                  f->driver);
+
+        (void) finding_evidence(fail, "/sys/bus/pci/devices/%s/driver leads to %s", address, f->driver);
+        (void) finding_remedy(fail, "Let what bound it give it back to the host first (of SPDK: scripts/setup.sh reset), then try again.");
+        return check_result(fail);
+}
+
 static int skip_disk_use(const Check *c, const Host *h, const PciFunction *f, const Disk *unopened, FindingList *l) {
         char name[256];
 
@@ -129,6 +140,8 @@ static int run_host_disk_use(const Check *c, const Host *h, const CheckRequest *
                         return r;
         }
         int r = add_controller_uses(c, h, f, l);
+        if (r >= 0 && pci_driver_is_uio(f->driver))
+                r = add_program(c, f, l);
         if (r < 0 || l->n > before)
                 return r;
         if (!h->uses_known || unopened || (h->exclusive_tried && !h->openers_known))

@@ -384,6 +384,10 @@ bool pci_function_is_bridge(const PciFunction *f);
 bool pci_driver_is_vfio_safe(const char *driver);
 /* Any vfio driver, e.g. vfio-pci. */
 bool pci_driver_is_vfio(const char *driver);
+/* uio: a program drives it (SPDK, DPDK), with disks that the kernel does not see. */
+bool pci_driver_is_uio(const char *driver);
+/* One of these, or pci-stub: somebody has taken it from the host on purpose. */
+bool pci_driver_is_reserving(const char *driver);
 /* "sata", "sas", "nvme", "ide", "raid", "scsi", "storage" */
 const char *pci_function_kind(const PciFunction *f);
 /* "Vendor Device" or the ids; newly allocated, NULL when out of memory. */

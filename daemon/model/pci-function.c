@@ -20,6 +20,14 @@ bool pci_driver_is_vfio_safe(const char *driver) {
         return !driver || pci_driver_is_vfio(driver) || str_equal(driver, "pci-stub") || str_equal(driver, "pcieport");
 }
 
+bool pci_driver_is_uio(const char *driver) {
+        return driver && strstr(driver, "uio");
+}
+
+bool pci_driver_is_reserving(const char *driver) {
+        return driver && (pci_driver_is_vfio_safe(driver) || pci_driver_is_uio(driver));
+}
+
 const char *pci_function_kind(const PciFunction *f) {
         /* PCI Code and ID Assignment Specification 1.11, section 1.2 */
         static const char *const kinds[] = { "scsi", "ide", "storage", "ipi", "raid", "ata", "sata", "sas", "nvme" };

@@ -89,9 +89,7 @@ static int foreign_driver(const PciFunction *f, Error **e) {
 static int check_unrecorded(const PciFunction *f, Error **e) {
         if (f->driver_override)
                 return foreign_override(f, e);
-        /* pci-stub and the vfio drivers: nobody's for the host, so somebody reserved it. uio: a program drives it (SPDK, DPDK),
-         * with disks that the kernel does not see. */
-        if (f->driver && (pci_driver_is_vfio_safe(f->driver) || strstr(f->driver, "uio")))
+        if (pci_driver_is_reserving(f->driver))
                 return foreign_driver(f, e);
         return 0;
 }

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "check/check.h"
+#include "model/controller.h"
 #include "support-plan.h"
 
 /* -- changes of the healthy machine -------------------------------------------------------------------------------------- */
@@ -86,6 +87,18 @@ static void ids_with_class(Host *h) {
 
 static void softdep(Host *h) {
         claim(h, (Claim){ .kind = CLAIM_SOFTDEP, .driver = (char *) "ahci" });
+}
+
+static void bound_by_another(Host *h) {
+        set(&it(h)->driver, "vfio-pci");
+}
+
+static void stubbed(Host *h) {
+        set(&it(h)->driver, "pci-stub");
+}
+
+static void overridden_by_another(Host *h) {
+        set(&it(h)->driver_override, "vfio-pci");
 }
 
 static void no_reset(Host *h) {
@@ -219,6 +232,9 @@ static const struct {
         { "competing-binder", ids, VERDICT_FAIL, "ids" },
         { "competing-binder", ids_with_class, VERDICT_FAIL, "ids" },
         { "competing-binder", softdep, VERDICT_WARN, "ahci" },
+        { "competing-binder", bound_by_another, VERDICT_FAIL, "bound to vfio-pci" },
+        { "competing-binder", stubbed, VERDICT_FAIL, "bound to pci-stub" },
+        { "competing-binder", overridden_by_another, VERDICT_FAIL, "override" },
         { "reset-method", no_reset, VERDICT_WARN, "cannot be reset" },
         { "reset-method", reset_switched_off, VERDICT_WARN, "cannot be reset" },
         { "reset-method", bus_reset, VERDICT_INFO, "alone" },
@@ -246,6 +262,15 @@ static void run(const Host *h, FindingList *l) {
 
         if (check_run(h, &q, l, &e) < 0)
                 fail_msg("%s", e->message);
+}
+
+/* Of a check that has one finding. */
+static Verdict verdict_of(const FindingList *l, const char *check) {
+        for (size_t i = 0; i < l->n; i++)
+                if (str_equal(l->items[i].check, check))
+                        return l->items[i].verdict;
+        fail_msg("no finding of %s", check);
+        return VERDICT_SKIP;
 }
 
 static void each_complains_for_its_reason_alone(void **state) {
@@ -508,6 +533,21 @@ static void managed_devices_are_told(void **state) {
         assert_int_equal(told, 1);
 }
 
+static void our_own_binding_is_no_competitor(void **state) {
+        _cleanup_(host_freep) Host *h = machine_new();
+
+        (void) state;
+        h->assigned = calloc(1, sizeof *h->assigned);
+        assert_int_equal(assigned_from_host(h, it(h), "nas", &h->assigned[h->n_assigned++]), 0);
+        for (int i = 0; i < 2; i++) {
+                _cleanup_findings_ FindingList l = {};
+                set(&it(h)->driver, i == 0 ? "vfio-pci" : "mlx5-vfio-pci");
+                set(&it(h)->driver_override, "vfio-pci");
+                run(h, &l);
+                assert_int_equal(verdict_of(&l, "competing-binder"), i == 0 ? VERDICT_PASS : VERDICT_FAIL);
+        }
+}
+
 static void a_reset_that_hits_others_names_them(void **state) {
         _cleanup_(host_freep) Host *h = machine_new();
         _cleanup_findings_ FindingList l = {};
@@ -669,6 +709,7 @@ int main(void) {
                 cmocka_unit_test(what_could_not_be_read_is_skipped),
                 cmocka_unit_test(a_drive_behind_a_vmd_fails),
                 cmocka_unit_test(managed_devices_are_told),
+                cmocka_unit_test(our_own_binding_is_no_competitor),
                 cmocka_unit_test(a_reset_that_hits_others_names_them),
                 cmocka_unit_test(no_iommu_says_whose_fault_it_is),
                 cmocka_unit_test(the_first_gap_is_named),

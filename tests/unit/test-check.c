@@ -73,6 +73,13 @@ static void opened(Host *h) {
         add_use(h, DISK_USE_EXCLUSIVE, false, "sdb → opened exclusively");
 }
 
+static void driven_by_a_program(Host *h) {
+        PciFunction *f = machine_function(h, &hba);
+
+        free(f->driver);
+        f->driver = strdup("uio_pci_generic");
+}
+
 /* The last disk becomes another path to one of hba's. */
 static void second_path(Host *h, const char *name, const char *wwn) {
         Disk *other = &h->disks[h->n_disks - 1];
@@ -180,6 +187,7 @@ static const struct {
         { "host-disk-use", mounted, "sdb → /srv" },
         { "host-disk-use", held, "sdb → md0" },
         { "host-disk-use", opened, "opened exclusively" },
+        { "host-disk-use", driven_by_a_program, "uio_pci_generic" },
         { "disk-shared-path", dual_ported, "0000:05:02.0" },
         { "disk-shared-path", multipath, "0000:05:02.0" },
         { "guest-conflict", others, "guest other" },
