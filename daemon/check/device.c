@@ -56,14 +56,14 @@ static bool on_same_bus(const PciFunction *a, const PciFunction *b) {
         return a != b && a->has_parent && b->has_parent && pci_address_equal(&a->parent, &b->parent);
 }
 
-/* ": 0000:03:00.1, 0000:03:00.2"; "" when it is alone on its bus; NULL when out of memory. */
-static char *print_neighbours(const Host *h, const PciFunction *f) {
+/* ": 0000:03:00.1, 0000:03:00.2"; "" when nothing else is on its bus, or all of it goes along; NULL when out of memory. */
+static char *print_neighbours(const Host *h, const CheckRequest *q, const PciFunction *f) {
         char *text = NULL;
         size_t size;
         FILE *stream = open_memstream(&text, &size);
 
         for (size_t i = 0; stream && i < h->n_functions; i++)
-                if (on_same_bus(f, &h->functions[i]))
+                if (on_same_bus(f, &h->functions[i]) && !request_has(q, &h->functions[i].address))
                         (void) fprintf(stream, "%s%s", ftell(stream) > 0 ? ", " : ": ", PCI_ADDRESS_STR(&h->functions[i].address));
         return stream && fclose(stream) == 0 ? text : NULL;
 }
@@ -75,7 +75,7 @@ static int add_bus_reset(const Check *c, const PciFunction *f, const char *neigh
         if (*neighbours)
                 finding = check_add(c, f, l, VERDICT_WARN, "%s can only be reset together with its whole bus%s", address, neighbours);
         else
-                finding = check_add(c, f, l, VERDICT_INFO, "%s is reset through its bus, on which it is alone", address);
+                finding = check_add(c, f, l, VERDICT_INFO, "%s is reset through its bus, on which nothing else stays", address);
         (void) finding_evidence(finding, "/sys/bus/pci/devices/%s/reset_method: %s", address, f->reset_method);
         if (*neighbours)
                 (void) finding_remedy(finding, "Assign what is on the bus to the same guest, or restart the host when the controller does "
@@ -86,9 +86,8 @@ static int add_bus_reset(const Check *c, const PciFunction *f, const char *neigh
 /* vfio_pci_core_enable, drivers/vfio/pci/vfio_pci_core.c: without a reset the device opens all the same. */
 static int run_reset_method(const Check *c, const Host *h, const CheckRequest *q, const PciFunction *f, FindingList *l) {
         const char *address = PCI_ADDRESS_STR(&f->address);
-        _cleanup_free_ char *neighbours = print_neighbours(h, f);
+        _cleanup_free_ char *neighbours = print_neighbours(h, q, f);
 
-        (void) q;
         if (!neighbours)
                 return check_result(NULL);
         if (!f->reset_method && !kernel_tells_resets(h))

@@ -237,7 +237,7 @@ static const struct {
         { "competing-binder", overridden_by_another, VERDICT_FAIL, "override" },
         { "reset-method", no_reset, VERDICT_WARN, "cannot be reset" },
         { "reset-method", reset_switched_off, VERDICT_WARN, "cannot be reset" },
-        { "reset-method", bus_reset, VERDICT_INFO, "alone" },
+        { "reset-method", bus_reset, VERDICT_INFO, "nothing else stays" },
         { "interrupt-mode", no_msi, VERDICT_WARN, "MSI" },
         { "power-state", dead, VERDICT_FAIL, "all ones" },
         { "power-state", port_cuts_power, VERDICT_WARN, "D3cold" },
@@ -551,7 +551,7 @@ static void our_own_binding_is_no_competitor(void **state) {
 static void a_reset_that_hits_others_names_them(void **state) {
         _cleanup_(host_freep) Host *h = machine_new();
         _cleanup_findings_ FindingList l = {};
-        const CheckRequest q = { .controllers = (const PciAddress[]){ twin1, twin2 }, .n_controllers = 2, .guest = "nas" };
+        const CheckRequest q = { .controllers = &twin1, .n_controllers = 1, .guest = "nas" };
         size_t told = 0;
 
         (void) state;
@@ -563,6 +563,18 @@ static void a_reset_that_hits_others_names_them(void **state) {
                         told++;
                 }
         assert_int_equal(told, 1);
+}
+
+/* They go to the same guest together. */
+static void a_bus_that_goes_along_is_reset_for_itself(void **state) {
+        _cleanup_(host_freep) Host *h = machine_new();
+        _cleanup_findings_ FindingList l = {};
+        const CheckRequest q = { .controllers = (const PciAddress[]){ twin1, twin2 }, .n_controllers = 2, .guest = "nas" };
+
+        (void) state;
+        shared_bus_reset(h);
+        assert_int_equal(check_run(h, &q, &l, NULL), 0);
+        assert_int_equal(verdict_of(&l, "reset-method"), VERDICT_INFO);
 }
 
 /* -- why there is no IOMMU -------------------------------------------------------------------------------------------------- */
@@ -711,6 +723,7 @@ int main(void) {
                 cmocka_unit_test(managed_devices_are_told),
                 cmocka_unit_test(our_own_binding_is_no_competitor),
                 cmocka_unit_test(a_reset_that_hits_others_names_them),
+                cmocka_unit_test(a_bus_that_goes_along_is_reset_for_itself),
                 cmocka_unit_test(no_iommu_says_whose_fault_it_is),
                 cmocka_unit_test(the_first_gap_is_named),
                 cmocka_unit_test(the_gap_may_be_of_several_kinds),
