@@ -118,6 +118,9 @@ static int skip_disk_use(const Check *c, const Host *h, const PciFunction *f, co
 
         if (!h->uses_known)
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "mounts and swap areas could not be read"));
+        if (!h->exclusive_tried)
+                return check_result(check_add(c, f, l, VERDICT_SKIP, "nobody has tried to open its disks, and no file tells who has; a "
+                                                                     "recording of `passthructl record` does"));
         if (unopened)
                 return check_result(check_add(c, f, l, VERDICT_SKIP, "disk %s could not be opened to see whether it is in use",
                                               name_of(unopened, name, sizeof name)));
@@ -144,7 +147,7 @@ static int run_host_disk_use(const Check *c, const Host *h, const CheckRequest *
                 r = add_program(c, f, l);
         if (r < 0 || l->n > before)
                 return r;
-        if (!h->uses_known || unopened || (h->exclusive_tried && !h->openers_known))
+        if (!h->uses_known || !h->exclusive_tried || unopened || !h->openers_known)
                 return skip_disk_use(c, h, f, unopened, l);
         return check_result(check_add(c, f, l, VERDICT_PASS, "the host uses none of the %zu disks", disks));
 }

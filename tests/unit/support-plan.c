@@ -87,7 +87,7 @@ Host *machine_new(void) {
         h->guests = calloc(2, sizeof *h->guests);
         add_guest(h, "nas", GUEST_SHUT_OFF);
         add_guest(h, "other", GUEST_RUNNING);
-        h->guests_known = h->uses_known = true;
+        h->guests_known = h->uses_known = h->exclusive_tried = h->openers_known = true;
         h->architecture = strdup("x86_64");
         h->memory = UINT64_C(16) << 30;
         h->command_line = strdup("root=/dev/vda1");

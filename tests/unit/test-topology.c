@@ -193,7 +193,7 @@ static Host *random_machine(uint64_t number) {
         h->guests[h->n_guests++] = (Guest){ .name = strdup("nas"), .state = percent(70) ? GUEST_SHUT_OFF : GUEST_RUNNING,
                                             .persistent = true, .managed_save = TRI_NO };
         h->guests[h->n_guests++] = (Guest){ .name = strdup("other"), .persistent = true, .managed_save = TRI_NO };
-        h->guests_known = h->uses_known = h->claims_known = true;
+        h->guests_known = h->uses_known = h->exclusive_tried = h->openers_known = h->claims_known = true;
         h->architecture = strdup("x86_64");
         h->command_line = strdup("quiet");
         h->iommu_units = calloc(1, sizeof *h->iommu_units);
