@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <sys/utsname.h>
 
 #include "base/file.h"
 #include "probe/recording.h"
+#include "record/host-name.h"
 #include "record/source.h"
 #include "record/tree.h"
 
@@ -246,8 +246,6 @@ static int learn_assigned(Recorder *r, const Assigned *a) {
 }
 
 static int learn_identity(Recorder *r, const Host *h) {
-        _cleanup_free_ char *name = NULL;
-        struct utsname u;
         int s = 0;
 
         for (size_t i = 0; s >= 0 && i < h->n_disks; i++)
@@ -256,11 +254,7 @@ static int learn_identity(Recorder *r, const Host *h) {
         /* The host does not see the disks of an assigned controller, but the records tell of them. */
         for (size_t i = 0; s >= 0 && i < h->n_assigned; i++)
                 s = learn_assigned(r, &h->assigned[i]);
-        if (s >= 0 && attr_read(r->root, "/etc/hostname", &name) >= 0)
-                s = aliases_add(r->aliases, ALIAS_HOST, name);
-        if (s >= 0 && r->root == AT_FDCWD && uname(&u) >= 0)
-                s = aliases_add(r->aliases, ALIAS_HOST, u.nodename);
-        return s;
+        return s < 0 ? s : learn_host_names(r);
 }
 
 static int learn_properties(Recorder *r, char *text) {

@@ -35,6 +35,13 @@ void tree_put(const Tree *m, const char *path, const char *text) {
         assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
 
+void tree_remove_path(const Tree *m, const char *path) {
+        char command[256];
+
+        (void) snprintf(command, sizeof command, "rm -rf %s/%s", m->path, path);
+        assert_int_equal(system(command), 0);
+}
+
 void tree_put_link(const Tree *m, const char *path, const char *target) {
         tree_make_directories(m, path);
         (void) unlinkat(m->root, path, 0);
@@ -186,10 +193,8 @@ int tree_make(void **state) {
 
 int tree_remove(void **state) {
         Tree *m = *state;
-        char command[96];
 
-        (void) snprintf(command, sizeof command, "rm -rf %s", m->path);
-        assert_int_equal(system(command), 0);
+        tree_remove_path(m, "");
         close(m->root);
         holds_release(&m->context);
         host_free(m->host);

@@ -41,6 +41,8 @@ void tree_read(Tree *m);
 /* The directories that lead to the path. */
 void tree_make_directories(const Tree *m, const char *path);
 void tree_put(const Tree *m, const char *path, const char *text);
+/* With what is below it. */
+void tree_remove_path(const Tree *m, const char *path);
 void tree_put_link(const Tree *m, const char *path, const char *target);
 void tree_assert_file(const Tree *m, const char *path, const char *expected);
 void tree_assert_driver(const Tree *m, const char *expected);

@@ -26,6 +26,7 @@
 #define TABLE_UUID "7a1f00d5"
 #define MAC "52:54:00:12:34:56"
 #define HOST_NAME "bluebottle"
+#define DOMAIN "reef.example"
 #define PCI_SERIAL "\x88\x77\x66\x55\x44\x33\x22\x11"
 #define BLOCK DEVICE "/ata1/host0/target0:0:0/0:0:0:0/block/sda"
 
@@ -33,7 +34,7 @@
 #define ASSIGNED_SERIAL "ZQ7ASSIGNED42"
 #define ASSIGNED_NUMBER "fedcba9876543217"
 
-static const char *const identifiers[] = { SERIAL, WWN, UUID, FAT_UUID, TABLE_UUID, MAC, HOST_NAME, PCI_SERIAL, "hunter2", "sesame", "=" SHORT_SERIAL, ASSIGNED_SERIAL,
+static const char *const identifiers[] = { SERIAL, WWN, UUID, FAT_UUID, TABLE_UUID, MAC, HOST_NAME, DOMAIN, PCI_SERIAL, "hunter2", "sesame", "=" SHORT_SERIAL, ASSIGNED_SERIAL,
                                           ASSIGNED_NUMBER };
 
 static void put_config(const Tree *m) {
@@ -57,12 +58,15 @@ static void put_machine(const Tree *m) {
                  "S:disk/by-id/ata-DISK_" SERIAL "\nE:ID_SERIAL_SHORT=" SERIAL "\nE:ID_WWN=0x" WWN "\nE:ID_MODEL=DISK\nE:OTHER=sesame\n");
         tree_put(m, "run/udev/data/b8:16", "E:ID_SERIAL_SHORT=" SHORT_SERIAL "\nE:ID_PART_TABLE_UUID=" TABLE_UUID "\n");
         tree_put(m, "proc/cmdline", "root=UUID=" UUID " rd.luks.key=hunter2 quiet intel_iommu=on\n");
-        tree_put(m, "proc/1/mountinfo", "30 22 8:1 / /srv/" HOST_NAME " rw - ext4 /dev/sda1 rw\n31 22 0:42 / /mnt rw - nfs filer:/x rw,pw=sesame\n");
+        tree_put(m, "proc/1/mountinfo", "30 22 8:1 / /srv/" HOST_NAME " rw - ext4 /dev/sda1 rw\n31 22 0:42 / /mnt rw - nfs filer:/x rw,pw=sesame\n"
+                                        "32 22 8:1 / /srv/" HOST_NAME "." DOMAIN " rw - ext4 /dev/sda1 rw\n"
+                                        "33 22 8:1 / /srv/spare." DOMAIN " rw - ext4 /dev/sda1 rw\n");
         tree_put_link(m, "proc/1/ns/mnt", "mnt:[1]");
         tree_put(m, "proc/70/comm", "worker\n");
         tree_put(m, "proc/70/mountinfo", "30 22 8:0 / /hidden rw - ext4 /dev/sda rw\n");
         tree_put_link(m, "proc/70/ns/mnt", "mnt:[2]");
         tree_put(m, "etc/hostname", HOST_NAME "\n");
+        tree_put(m, "etc/hosts", "127.0.0.1 localhost\n127.0.1.1 " HOST_NAME "." DOMAIN " " HOST_NAME "\n");
         tree_put(m, "etc/passthru/assignments.d/0000:09:00.0.json",
                  "{\"version\": 1, \"address\": \"0000:09:00.0\", \"guest\": \"nas\", \"vendor\": \"0x1000\", \"device\": \"0x0072\", "
                  "\"subsystem_vendor\": \"0x1000\", \"subsystem_device\": \"0x3020\", \"class\": \"0x010700\", \"revision\": \"0x03\", "
@@ -160,6 +164,59 @@ static void identifiers_are_replaced(void **state) {
         assert_non_null(strstr(h->command_line, "intel_iommu=on"));
 }
 
+/* The host's full name is known, its short one or its domain not. */
+static void names_and_domains_are_replaced(void **state) {
+        static const char *const files[][2] = {
+                { "etc/hostname", HOST_NAME "." DOMAIN "\n" },
+                { "etc/resolv.conf", "nameserver 10.0.0.1\nsearch lan " DOMAIN "\n" },
+        };
+        Tree *m = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                put_machine(m);
+                tree_put(m, "etc/hosts", "127.0.0.1 localhost\n");
+                tree_put(m, files[i][0], files[i][1]);
+                _cleanup_close_ int copy = record(m, false);
+                assert_false(holds(m, HOST_NAME) || holds(m, DOMAIN));
+                tree_remove_path(m, "copy");
+        }
+}
+
+/* Which check says what of which subject. */
+static char *verdicts(int root) {
+        _cleanup_(host_freep) Host *h = read_host(root);
+        _cleanup_findings_ FindingList l = {};
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        assert_int_equal(check_preflight(h, NULL, 0, "nas", &l, NULL), 0);
+        for (size_t i = 0; i < l.n; i++)
+                (void) fprintf(f, "%s %s %s\n", l.items[i].check, verdict_to_string(l.items[i].verdict), l.items[i].subject);
+        (void) fclose(f);
+        return text;
+}
+
+/* People call a machine "storage" or "disks". */
+static void a_name_that_is_a_word_spoils_nothing(void **state) {
+        static const char *const names[] = {
+                "disks", "guests", "exclusive", "kind", "running", "qemu", "libvirt", "disk", "domain", "block", "passthru", "storage", "ahci",
+                "root", "pci", "dev", "zfs", "target", "version", "q35", "",
+        };
+        Tree *m = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                put_machine(m);
+                tree_put(m, "etc/hostname", names[i]);
+                _cleanup_free_ char *expected = verdicts(m->root);
+                _cleanup_close_ int copy = record(m, false);
+                _cleanup_free_ char *found = verdicts(copy);
+                if (!str_equal(found, expected))
+                        fail_msg("%s: %s instead of %s", names[i], found, expected);
+                tree_remove_path(m, "copy");
+        }
+}
+
 static void raw_recordings_keep_them(void **state) {
         Tree *m = *state;
 
@@ -240,7 +297,8 @@ static void only_identifiers_are_replaced(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TREE_TEST(a_recording_gives_the_same_findings), TREE_TEST(identifiers_are_replaced), TREE_TEST(raw_recordings_keep_them),
+                TREE_TEST(a_recording_gives_the_same_findings), TREE_TEST(identifiers_are_replaced), TREE_TEST(names_and_domains_are_replaced),
+                TREE_TEST(a_name_that_is_a_word_spoils_nothing), TREE_TEST(raw_recordings_keep_them),
                 TREE_TEST(live_facts_come_back), TREE_TEST(broken_facts_are_refused), cmocka_unit_test(only_identifiers_are_replaced),
         };
 
