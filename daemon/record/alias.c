@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <errno.h>
 
+#include "model/wwn.h"
+
 /* Shorter values are also ordinary words and numbers. */
 #define SERIAL_MIN 4
 #define HOST_MIN 2
@@ -122,13 +124,9 @@ static int add_escaped(Aliases *a, const char *value) {
 
 /* The part after the kind of name: the digits, or of a T10 name the serial number at its end. */
 static const char *wwn_part(const char *value) {
-        static const char *const prefixes[] = { "0x", "naa.", "eui.", "uuid." };
         const char *space = strrchr(value, ' ');
 
-        for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
-                if (strncasecmp(value, prefixes[i], strlen(prefixes[i])) == 0)
-                        return value + strlen(prefixes[i]);
-        return space ? space + 1 : value;
+        return space ? space + 1 : value + wwn_prefix(value);
 }
 
 int aliases_add(Aliases *a, AliasKind kind, const char *value) {
@@ -202,7 +200,7 @@ static size_t pattern(const char *s, size_t left, size_t *ret_skip) {
                 "hhhhhhhh:hhhhhhhh:hhhhhhhh:hhhhhhhh",   /* of an md array */
                 "hh:hh:hh:hh:hh:hh",                     /* MAC address */
         };
-        static const char *const prefixes[] = { "naa.", "eui.", "wwn-0x", "enx" };
+        static const char *const prefixes[] = { "naa.", "eui.", "wwn-0x", "scsi-3", "scsi-2", "mpath-3", "mpath-2", "enx" };
         size_t n = 0;
 
         *ret_skip = 0;
@@ -255,9 +253,16 @@ static const Alias *literal(const Aliases *a, const char *text, const char *s, s
         return NULL;
 }
 
+/* Where a WWN may begin within a word: behind 0x, or the digit of scsi_id ("35000c500…"). */
+static bool is_behind_prefix(const char *text, const char *s) {
+        if (s >= text + 2 && s[-1] == 'x' && s[-2] == '0')
+                return true;
+        return s > text && (s[-1] == '2' || s[-1] == '3') && (s == text + 1 || !is_word(s[-2]));
+}
+
 /* At the beginning of a word; a WWN also behind its prefix. */
 static const Alias *known_at(const Aliases *a, const char *text, const char *s, size_t left, bool path) {
-        bool begins = s == text || !is_word(s[-1]) || !is_word(*s) || (s >= text + 2 && s[-1] == 'x' && s[-2] == '0');
+        bool begins = s == text || !is_word(s[-1]) || !is_word(*s) || is_behind_prefix(text, s);
 
         return begins ? literal(a, text, s, left, path) : NULL;
 }

@@ -6,6 +6,7 @@
 #include <glob.h>
 
 #include "base/file.h"
+#include "model/wwn.h"
 #include "probe/recording.h"
 #include "record/host-name.h"
 #include "record/source.h"
@@ -239,8 +240,7 @@ static int learn_assigned(Recorder *r, const Assigned *a) {
 
         for (size_t i = 0; s >= 0 && i < a->n_disk_serials; i++) {
                 const char *serial = a->disk_serials[i]; /* or its WWN, where it has no serial number */
-                bool wwn = strncmp(serial, "0x", 2) == 0 || strncmp(serial, "naa.", 4) == 0 || strncmp(serial, "eui.", 4) == 0;
-                s = aliases_add(r->aliases, wwn ? ALIAS_WWN : ALIAS_SERIAL, serial);
+                s = aliases_add(r->aliases, wwn_prefix(serial) >= strlen("0x") ? ALIAS_WWN : ALIAS_SERIAL, serial);
         }
         return s;
 }

@@ -73,6 +73,10 @@ static void put_machine(const Tree *m) {
                  "\"serial\": \"0x" ASSIGNED_NUMBER "\", \"group_members\": [\"0000:09:00.0\"], \"disk_serials\": [\"" ASSIGNED_SERIAL "\"]}\n");
         tree_put(m, "etc/fstab", "# sesame\nUUID=" UUID " /backup ext4 defaults 0 0\nfiler:/x /y nfs password=sesame 0 0\n"
                                  "/dev/disk/by-id/ata-DISK_" SERIAL " /raw ext4 x-sesame 0 0\nUUID=" FAT_UUID " /efi vfat defaults 0 0\n");
+        tree_put(m, "sys/devices/virtual/block/dm-0/dev", "253:0\n");
+        tree_put(m, "sys/devices/virtual/block/dm-0/dm/uuid", "mpath-3" WWN "\n");
+        tree_put(m, "sys/devices/virtual/block/dm-0/dm/name", "3" WWN "\n");
+        tree_put_link(m, "sys/class/block/dm-0", "../../devices/virtual/block/dm-0");
         tree_put(m, "dev/sda", "");
         tree_put(m, "dev/sda1", "");
         tree_put_link(m, "dev/disk/by-uuid/" UUID, "../../sda1");
@@ -292,7 +296,10 @@ static void only_identifiers_are_replaced(void **state) {
         assert_alias(a, "debian http://debian.org/debian/12 debian12", "host4 http://debian.org/debian/12 debian12");
         assert_alias(a, "0x00000000fee00000 0x00000000feefffff msi", "0x00000000fee00000 0x00000000feefffff msi");
         assert_alias(a, "0x00000000fee00001", "0x0000000000000005");
-        assert_alias(a, "0000:03:00.0 52:54:00:12:34:56 00:11:22", "0000:03:00.0 00:00:00:00:00:06 00:11:22");
+        assert_alias(a, "mpath-35000c50000000001 scsi-35000c50000000001", "mpath-30000000000000006 scsi-30000000000000006");
+        assert_alias(a, "300000000fee00001 00000000fee00001", "30000000000000005 0000000000000005");
+        assert_alias(a, "400000000fee00001", "400000000fee00001");
+        assert_alias(a, "0000:03:00.0 52:54:00:12:34:56 00:11:22", "0000:03:00.0 00:00:00:00:00:07 00:11:22");
 }
 
 int main(void) {
