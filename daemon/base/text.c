@@ -34,3 +34,14 @@ void text_clean(char *s) {
                 s += n ? n : 1;
         }
 }
+
+void text_join_lines(char *text) {
+        char *to = text;
+
+        for (const char *s = text; *s; s++)
+                if (s[0] == '\\' && s[1] == '\n')
+                        s++;
+                else
+                        *to++ = *s;
+        *to = 0;
+}

@@ -160,18 +160,6 @@ static int read_line(Host *h, char *line, const char *where) {
         return r;
 }
 
-/* modprobe.d(5): a line goes on after a backslash at its end. */
-static void join_lines(char *text) {
-        char *to = text;
-
-        for (const char *s = text; *s; s++)
-                if (s[0] == '\\' && s[1] == '\n')
-                        s++;
-                else
-                        *to++ = *s;
-        *to = 0;
-}
-
 static int read_file(Host *h, int root, const char *path) {
         _cleanup_free_ char *text = NULL;
         char *save = NULL;
@@ -179,7 +167,7 @@ static int read_file(Host *h, int root, const char *path) {
 
         if (file_read(root, path, &text, NULL) < 0)
                 return 0;
-        join_lines(text);
+        text_join_lines(text);
         for (char *line = strtok_r(text, "\n", &save); line && r >= 0; line = strtok_r(NULL, "\n", &save))
                 r = read_line(h, line, path);
         return r;

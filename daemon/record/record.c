@@ -105,6 +105,8 @@ static int record_content(Recorder *r, const char *path, Treatment treatment) {
                 return record_kept(r, real, source_cpu(data));
         case TREAT_COMMAND_LINE:
                 return record_kept(r, real, source_command_line(data));
+        case TREAT_MODPROBE:
+                return record_kept(r, real, source_modprobe(data));
         case TREAT_TABLE:
                 return record_kept(r, real, source_table(data));
         case TREAT_MOUNTS:

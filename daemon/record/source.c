@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "record/source.h"
 
+#include "base/text.h"
+
 /* Grouped by the probe that reads them, daemon/probe/NAME.c. Never here: rom, vpd and resourceN of a PCI function, whose
  * reading acts on the device, and anything that wakes a disk. */
 const Source record_sources[] = {
@@ -44,7 +46,7 @@ const Source record_sources[] = {
         /* claims */
         { "/etc", TREAT_FOLDER },
         { "/etc/driverctl.d/*", TREAT_TEXT },
-        { "/{etc,run,usr/local/lib,usr/lib,lib}/modprobe.d/*.conf", TREAT_TEXT },
+        { "/{etc,run,usr/local/lib,usr/lib,lib}/modprobe.d/*.conf", TREAT_MODPROBE },
         /* block */
         { "/sys/class/block/*", TREAT_LINK },
         { "/sys/class/block/*/{dev,size,partition}", TREAT_TEXT },
@@ -129,14 +131,29 @@ char *source_cpu(const char *text) {
         return filtered(text, keep_cpu);
 }
 
+/* "/dev/sda1", "UUID=…": what is no such name may be a server's, with its user's password. */
+static bool is_device(const char *source) {
+        const char *equals = strchr(source, '=');
+
+        return strncmp(source, "/dev/", 5) == 0 || (equals > source && !strpbrk(source, ":@") && strchr("ADLE", equals[-1]));
+}
+
 /* Passwords and keys stand in parameters of programs that nobody knows all of, so the known ones are kept. */
-char *source_command_line(const char *text) {
+static bool is_harmless(const char *word, const char *value) {
+        static const char *const devices[] = { "root=", "resume=" };
         static const char *const keys[] = {
-                "BOOT_IMAGE=", "root=", "rootflags=", "rootfstype=", "resume=", "intel_iommu=", "amd_iommu=", "iommu=", "iommu.", "vfio",
+                "BOOT_IMAGE=", "rootfstype=", "intel_iommu=", "amd_iommu=", "iommu=", "iommu.", "vfio",
                 "pci=", "pcie_", "pcie_acs_override=", "kvm", "modprobe.blacklist=", "module_blacklist=", "softdep=", "hugepages",
                 "default_hugepagesz=", "hugepagesz=", "isolcpus=", "mitigations=", "console=", "crashkernel=", "nvme", "ahci", "libata.",
                 "mpt3sas", "passthru=", "rd.driver.", "init=", "panic=", "loglevel=", "lsm=", "apparmor=", "security=", "systemd.unit=",
         };
+
+        if (begins_with_one(word, devices, ELEMENTSOF(devices)))
+                return is_device(value);
+        return begins_with_one(word, keys, ELEMENTSOF(keys)) && !strpbrk(value, "@") && !strstr(value, "://");
+}
+
+char *source_command_line(const char *text) {
         _cleanup_free_ char *copy = strdup(text), *kept = NULL;
         char *save = NULL;
         size_t size;
@@ -148,7 +165,7 @@ char *source_command_line(const char *text) {
                 const char *value = strchr(word, '=');
                 if (str_equal(word, "--"))
                         break; /* what follows is init's */
-                bool known = !value || begins_with_one(word, keys, ELEMENTSOF(keys));
+                bool known = !value || is_harmless(word, value + 1);
                 (void) fprintf(f, "%s%.*s%s", ftell(f) > 0 ? " " : "", known ? (int) strlen(word) : (int) (value - word), word,
                                known ? "" : "=(left-out)");
         }
@@ -162,14 +179,8 @@ static int keep_entry(FILE *f, char *line) {
 
         if (line[strspn(line, " \t")] == '#' || sscanf(line, "%1023s %1023s %*s %1023s", words[0], words[1], options) < 2)
                 return 0;
-        for (size_t i = 0; i < 2; i++) {
-                const char *equals = strchr(words[i], '=');
-                if (strncmp(words[i], "/dev/", 5) == 0 || (equals > words[i] && !strpbrk(words[i], ":@") && strchr("ADLE", equals[-1]))) {
-                        /* of the options only what the probe asks for */
-                        (void) fprintf(f, "%s %s%s\n", words[0], words[1], strstr(options, "noauto") ? " - noauto" : "");
-                        break;
-                }
-        }
+        if (is_device(words[0]) || is_device(words[1])) /* of the options only what the probe asks for */
+                (void) fprintf(f, "%s %s%s\n", words[0], words[1], strstr(options, "noauto") ? " - noauto" : "");
         return 0;
 }
 
@@ -192,6 +203,32 @@ static int keep_mount(FILE *f, char *line) {
 
 char *source_mounts(const char *text) {
         return filtered(text, keep_mount);
+}
+
+/* modprobe.d(5): of the options those that the probe asks for; others may be a WLAN's key. */
+static int keep_module(FILE *f, char *line) {
+        static const char *const modules[] = { "vfio", "iommufd" };
+        static const char *const options[] = { "ids=", "allow_unsafe_interrupts", "disable_idle_d3" };
+        char *save = NULL, *command = strtok_r(line, " \t", &save), *module = command ? strtok_r(NULL, " \t", &save) : NULL;
+        bool softdep = str_equal(command, "softdep");
+
+        if (!module || (!softdep && (!str_equal(command, "options") || !begins_with_one(module, modules, ELEMENTSOF(modules)))))
+                return 0;
+        (void) fprintf(f, "%s %s", command, module);
+        for (const char *word = strtok_r(NULL, " \t", &save); word; word = strtok_r(NULL, " \t", &save))
+                if (softdep || begins_with_one(word, options, ELEMENTSOF(options)))
+                        (void) fprintf(f, " %s", word);
+        (void) fputc('\n', f);
+        return 0;
+}
+
+char *source_modprobe(const char *text) {
+        _cleanup_free_ char *joined = strdup(text);
+
+        if (!joined)
+                return NULL;
+        text_join_lines(joined);
+        return filtered(joined, keep_module);
 }
 
 static int keep_property(FILE *f, char *line) {

@@ -20,6 +20,7 @@ typedef enum Treatment {
         TREAT_KERNEL_CONFIG,    /* options of the IOMMU and VFIO */
         TREAT_CPU,              /* the first processor of /proc/cpuinfo */
         TREAT_COMMAND_LINE,     /* values of parameters that no check reads are left out */
+        TREAT_MODPROBE,         /* of modprobe.d's options those of VFIO, and softdeps */
         TREAT_TABLE,            /* the first two words of each line that names a block device */
         TREAT_MOUNTS,           /* lines of mountinfo that name a block device or a pool */
         TREAT_PROPERTIES,       /* of udev's database: the listed ones */
@@ -36,6 +37,7 @@ extern const size_t n_record_sources;
 /* The treatments that leave something out; newly allocated, NULL when out of memory. */
 char *source_cpu(const char *text);
 char *source_command_line(const char *text);
+char *source_modprobe(const char *text);
 char *source_table(const char *text);
 char *source_mounts(const char *text);
 char *source_kernel_config(const char *text);

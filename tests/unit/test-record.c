@@ -16,6 +16,7 @@
 #include "probe/probe.h"
 #include "probe/recording.h"
 #include "record/record.h"
+#include "record/source.h"
 #include "support-tree.h"
 
 #define SERIAL "WD-WCC4N0ABCDEF"
@@ -61,6 +62,8 @@ static void put_machine(const Tree *m) {
         tree_put(m, "proc/1/mountinfo", "30 22 8:1 / /srv/" HOST_NAME " rw - ext4 /dev/sda1 rw\n31 22 0:42 / /mnt rw - nfs filer:/x rw,pw=sesame\n"
                                         "32 22 8:1 / /srv/" HOST_NAME "." DOMAIN " rw - ext4 /dev/sda1 rw\n"
                                         "33 22 8:1 / /srv/spare." DOMAIN " rw - ext4 /dev/sda1 rw\n");
+        tree_put(m, "etc/modprobe.d/local.conf", "# sesame\noptions wifi key=sesame\noptions vfio-pci \\\n ids=8086:2922 other=sesame\n"
+                                                 "softdep ahci pre: vfio-pci\ninstall x echo sesame\n");
         tree_put_link(m, "proc/1/ns/mnt", "mnt:[1]");
         tree_put(m, "proc/70/comm", "worker\n");
         tree_put(m, "proc/70/mountinfo", "30 22 8:0 / /hidden rw - ext4 /dev/sda rw\n");
@@ -145,6 +148,8 @@ static void a_recording_gives_the_same_findings(void **state) {
         assert_string_equal(found, expected);
         assert_non_null(strstr(found, "sda1 → /backup in /etc/fstab"));
         assert_non_null(strstr(found, "/raw in /etc/fstab"));
+        assert_non_null(strstr(found, "local.conf: vfio-pci ids=8086:2922"));
+        assert_non_null(strstr(found, "softdep ahci pre: vfio-pci"));
         assert_non_null(strstr(found, "/hidden (mount namespace of pid 70 worker)"));
 }
 
@@ -275,6 +280,22 @@ static void broken_facts_are_refused(void **state) {
         }
 }
 
+static void assert_command_line(const char *text, const char *expected) {
+        _cleanup_free_ char *kept = source_command_line(text);
+
+        assert_string_equal(kept, expected);
+}
+
+static void secrets_of_the_command_line_are_left_out(void **state) {
+        (void) state;
+        assert_command_line("root=/dev/mapper/vg-root resume=UUID=12-34 iommu=pt quiet", "root=/dev/mapper/vg-root resume=UUID=12-34 iommu=pt quiet\n");
+        assert_command_line("root=/dev/disk/by-path/pci-0000:03:00.0-ata-1", "root=/dev/disk/by-path/pci-0000:03:00.0-ata-1\n");
+        assert_command_line("root=iscsi:user:sesame@10.0.0.1::::iqn", "root=(left-out)\n");
+        assert_command_line("root=//server/share rootflags=username=x,password=sesame", "root=(left-out) rootflags=(left-out)\n");
+        assert_command_line("cryptdevice=/dev/sda2:root:key=sesame BOOT_IMAGE=http://u:sesame@server/vmlinuz", "cryptdevice=(left-out) "
+                                                                                                                "BOOT_IMAGE=(left-out)\n");
+}
+
 static void assert_alias(Aliases *a, const char *text, const char *expected) {
         _cleanup_free_ char *replaced = NULL;
         size_t size;
@@ -307,6 +328,7 @@ int main(void) {
                 TREE_TEST(a_recording_gives_the_same_findings), TREE_TEST(identifiers_are_replaced), TREE_TEST(names_and_domains_are_replaced),
                 TREE_TEST(a_name_that_is_a_word_spoils_nothing), TREE_TEST(raw_recordings_keep_them),
                 TREE_TEST(live_facts_come_back), TREE_TEST(broken_facts_are_refused), cmocka_unit_test(only_identifiers_are_replaced),
+                cmocka_unit_test(secrets_of_the_command_line_are_left_out),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
