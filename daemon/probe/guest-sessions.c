@@ -44,6 +44,11 @@ static xmlNodePtr domain_of(xmlDocPtr status, xmlDocPtr definition) {
         return definition ? xmlDocGetRootElement(definition) : NULL;
 }
 
+/* For a recording, which has the files of no user. What cannot be printed again stops nothing. */
+static void keep_definition(Guest *g, xmlNodePtr domain, bool live) {
+        *(live ? &g->live_definition : &g->definition) = xml_print(domain);
+}
+
 static int rename_guest(Guest *g, const char *user) {
         char *name;
 
@@ -64,7 +69,8 @@ static int read_guest(Session *s, const char *path, bool live) {
         g.session = true;
         g.persistent = !live;
         g.state = live ? GUEST_RUNNING : GUEST_SHUT_OFF;
-        int r = guest_read_domain(domain_of(status, definition), live, &g, NULL);
+        xmlNodePtr domain = domain_of(status, definition);
+        int r = guest_read_domain(domain, live, &g, NULL);
         if (r >= 0 && strlen(g.name) > NAME_MAX_BYTES)
                 r = -EINVAL;
         if (r >= 0)
@@ -73,6 +79,7 @@ static int read_guest(Session *s, const char *path, bool live) {
                 guest_clear(&g);
                 return r == -ENOMEM ? r : 0;
         }
+        keep_definition(&g, domain, live);
         return host_add_guest(s->host, &g);
 }
 

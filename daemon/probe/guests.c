@@ -246,7 +246,11 @@ int probe_guests(Host *h, int root, ProbeFlags flags, Error **e) {
                 return r;
         if (flags & PROBE_GUESTS)
                 r = guests_read_sessions(h, root);
-        if (r >= 0)
-                r = guests_locate_drives(h, root);
+        return r < 0 ? error_set(e, -r, "the guests of users cannot be read: %s", strerror(-r)) : 0;
+}
+
+int probe_guest_drives(Host *h, int root, Error **e) {
+        int r = guests_locate_drives(h, root);
+
         return r < 0 ? error_set(e, -r, "the guests' disks cannot be matched: %s", strerror(-r)) : 0;
 }

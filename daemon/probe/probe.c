@@ -31,10 +31,9 @@ static int read_all(Host *h, int root, ProbeFlags flags, const ProbeScope *s, Er
 
         if ((r = probe_block(h, root, e)) < 0 || (ask && (r = probe_disks(h, root, s, e)) < 0) ||
             (r = probe_mounts(h, root, live, e)) < 0 || (r = probe_exports(h, root, e)) < 0 ||
-            (r = probe_guests(h, root, flags, e)) < 0 || (r = probe_assigned(h, root, e)) < 0 ||
+            (r = probe_guests(h, root, flags, e)) < 0 || (!live && (r = probe_recording(h, root, e)) < 0) ||
+            (r = probe_guest_drives(h, root, e)) < 0 || (r = probe_assigned(h, root, e)) < 0 ||
             (ask && (r = probe_openers(h, root, s, e)) < 0))
-                return r;
-        if (!live && (r = probe_recording(h, root, e)) < 0)
                 return r;
         if (ask && (r = probe_disks_explain(h, root)) < 0)
                 return error_oom(e);

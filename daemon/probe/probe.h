@@ -38,6 +38,7 @@ int probe_block(Host *h, int root, Error **e);                       /* disks, s
 int probe_exports(Host *h, int root, Error **e);                     /* NVMe and SCSI targets */
 int probe_mounts(Host *h, int root, bool live, Error **e);           /* mounts of every namespace, swap, fstab, crypttab, resume= */
 int probe_guests(Host *h, int root, ProbeFlags flags, Error **e);    /* domains, their host devices and disks */
+int probe_guest_drives(Host *h, int root, Error **e);                /* where these disks lie: once all guests are known */
 int probe_groups_open(Host *h, int root, Error **e);                 /* VFIO groups that a process has open */
 int probe_assigned(Host *h, int root, Error **e);                    /* /etc/passthru/assignments.d */
 /* What libosinfo tells of the system in the guest (NULL: of none), for the checks: reading its files takes a quarter of a

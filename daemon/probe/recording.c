@@ -64,6 +64,11 @@ static const Field guest_fields[] = {
         { "live_definition", FIELD_LINES, offsetof(Guest, live_definition), NULL },
         {},
 };
+/* Other guests' files are in the recording. */
+static const Field session_fields[] = {
+        { "definition", FIELD_LINES, offsetof(Guest, definition), NULL },
+        {},
+};
 
 /* -- writing ----------------------------------------------------------------------------------------------------------- */
 
@@ -170,7 +175,8 @@ static json_t *guests_to_json(const Host *h) {
 
         for (size_t i = 0; guests && i < h->n_guests; i++) {
                 json_t *guest = json_pack("{s:s}", "name", h->guests[i].name);
-                if (json_array_append(guests, guest) < 0 || fields_to_json(guest_fields, &h->guests[i], guest) < 0) {
+                if (json_array_append(guests, guest) < 0 || fields_to_json(guest_fields, &h->guests[i], guest) < 0 ||
+                    (h->guests[i].session && fields_to_json(session_fields, &h->guests[i], guest) < 0)) {
                         json_decref(guests);
                         guests = NULL;
                 }
@@ -379,6 +385,8 @@ static int read_guest(const json_t *j, Host *h, Error **e) {
         if (!g)
                 return error_oom(e);
         int r = fields_from_json(guest_fields, j, g, e);
+        if (r >= 0 && g->session && (r = fields_from_json(session_fields, j, g, e)) >= 0 && g->definition)
+                r = guest_from_xml(g->definition, false, g, e);
         return r >= 0 && g->live_definition ? guest_from_xml(g->live_definition, true, g, e) : r;
 }
 

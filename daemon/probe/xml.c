@@ -45,6 +45,16 @@ char *xml_text(xmlNodePtr n) {
         return copy;
 }
 
+char *xml_print(xmlNodePtr n) {
+        xmlBufferPtr buffer = xmlBufferCreate();
+        char *copy = NULL;
+
+        if (buffer && xmlNodeDump(buffer, n->doc, n, 0, 0) >= 0)
+                copy = strdup((const char *) xmlBufferContent(buffer));
+        xmlBufferFree(buffer);
+        return copy;
+}
+
 int xml_number(xmlNodePtr n, const char *name, unsigned long limit, unsigned long *ret) {
         _cleanup_free_ char *value = xml_property(n, name);
         char *end;

@@ -20,5 +20,7 @@ char *xml_property(xmlNodePtr n, const char *name);
 bool xml_property_is(xmlNodePtr n, const char *name, const char *expected);
 /* Newly allocated; NULL when there is none or it is empty. */
 char *xml_text(xmlNodePtr n);
+/* The element as a document of its own; newly allocated, NULL when that is impossible. */
+char *xml_print(xmlNodePtr n);
 /* "0x03" or "3", as libvirt writes numbers; absent means 0. -EINVAL when it is none or above the limit. */
 int xml_number(xmlNodePtr n, const char *name, unsigned long limit, unsigned long *ret);

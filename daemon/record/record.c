@@ -217,17 +217,21 @@ static int record_references(Recorder *r) {
         return s;
 }
 
+/* Of one that goes into RECORDING_FILE. */
+static int redact_in_place(Recorder *r, char **definition) {
+        char *kept = *definition ? definition_redact(*definition, r->aliases) : NULL;
+
+        free(*definition);
+        *definition = kept;
+        return kept && tree_refer(r, kept) < 0 ? -ENOMEM : 0;
+}
+
 static int record_guest(Recorder *r, Guest *g) {
         _cleanup_free_ char *path = NULL, *kept = NULL;
 
-        if (g->live_definition) {
-                char *live = definition_redact(g->live_definition, r->aliases);
-                free(g->live_definition);
-                g->live_definition = live;
-                if (live && tree_refer(r, live) < 0)
-                        return -ENOMEM;
-        }
-        /* libvirt allows no '/' in a name. */
+        if (redact_in_place(r, &g->live_definition) < 0 || (g->session && redact_in_place(r, &g->definition) < 0))
+                return -ENOMEM;
+        /* libvirt allows no '/' in a name; a session's guest has one from us. */
         if (!g->definition || strchr(g->name, '/'))
                 return 0;
         kept = definition_redact(g->definition, r->aliases);

@@ -32,10 +32,11 @@
 #define BLOCK DEVICE "/ata1/host0/target0:0:0/0:0:0:0/block/sda"
 
 /* Of a disk that the host does not see, as its controller is assigned. */
+#define SESSION_SERIAL "SESSION77"
 #define ASSIGNED_SERIAL "ZQ7ASSIGNED42"
 #define ASSIGNED_NUMBER "fedcba9876543217"
 
-static const char *const identifiers[] = { SERIAL, WWN, UUID, FAT_UUID, TABLE_UUID, MAC, HOST_NAME, DOMAIN, PCI_SERIAL, "hunter2", "sesame", "=" SHORT_SERIAL, ASSIGNED_SERIAL,
+static const char *const identifiers[] = { SERIAL, WWN, UUID, FAT_UUID, TABLE_UUID, MAC, HOST_NAME, DOMAIN, PCI_SERIAL, "hunter2", "sesame", "=" SHORT_SERIAL, ASSIGNED_SERIAL, SESSION_SERIAL,
                                           ASSIGNED_NUMBER };
 
 static void put_config(const Tree *m) {
@@ -85,6 +86,15 @@ static void put_machine(const Tree *m) {
         tree_put_link(m, "dev/disk/by-uuid/" UUID, "../../sda1");
         tree_put_link(m, "dev/disk/by-uuid/" FAT_UUID, "../../sda1");
         tree_put_link(m, "dev/disk/by-id/ata-DISK_" SERIAL, "../../sda");
+        tree_put(m, "etc/passwd", "eve:x:1000:1000::/home/eve:/bin/sh\n");
+        tree_put(m, "run/user/1000/libvirt/qemu/run/live.xml",
+                 "<domstatus state='running'><domain type='kvm'><name>live</name><devices><disk type='block'><source dev='/dev/sda1'/>"
+                 "<serial>" SESSION_SERIAL "</serial></disk></devices></domain></domstatus>");
+        tree_put(m, "home/eve/.config/libvirt/qemu/off.xml",
+                 "<domain type='kvm'><name>off</name><description>sesame</description><devices>"
+                 "<disk type='block'><source dev='/dev/disk/by-id/ata-DISK_" SERIAL "'/></disk>"
+                 "<hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x03' slot='0x00' function='0x0'/></source>"
+                 "</hostdev></devices></domain>");
         tree_put(m, "etc/libvirt/qemu/nas.xml",
                  "<domain type='kvm'><name>nas</name><uuid>" UUID "</uuid><title>sesame</title><description>" HOST_NAME "</description>"
                  "<os><type machine='pc-q35-7.2'>hvm</type><cmdline>key=sesame</cmdline></os><devices>"
@@ -148,6 +158,9 @@ static void a_recording_gives_the_same_findings(void **state) {
         assert_string_equal(found, expected);
         assert_non_null(strstr(found, "sda1 → /backup in /etc/fstab"));
         assert_non_null(strstr(found, "/raw in /etc/fstab"));
+        assert_non_null(strstr(found, "disk of guest live of qemu:///session of eve"));
+        assert_non_null(strstr(found, "disk of guest off of qemu:///session of eve"));
+        assert_non_null(strstr(found, "0000:03:00.0 belongs to guest off of qemu:///session of eve"));
         assert_non_null(strstr(found, "local.conf: vfio-pci ids=8086:2922"));
         assert_non_null(strstr(found, "softdep ahci pre: vfio-pci"));
         assert_non_null(strstr(found, "/hidden (mount namespace of pid 70 worker)"));
@@ -240,6 +253,7 @@ static void live_facts_come_back(void **state) {
         Tree *m = *state;
 
         put_machine(m);
+        tree_remove_path(m, "run/user");
         _cleanup_(host_freep) Host *h = read_host(m->root);
         h->disks[0].exclusive = TRI_NO;
         h->exclusive_tried = true;
@@ -267,6 +281,7 @@ static void broken_facts_are_refused(void **state) {
                 "{\"version\":1,\"disks\":[{\"name\":\"sdz\"}]}", "{\"version\":1,\"guests\":[{}]}",
                 "{\"version\":1,\"guests\":[{\"name\":\"x\",\"state\":\"lost\"}]}",
                 "{\"version\":1,\"guests\":[{\"name\":\"x\",\"live_definition\":[\"no xml\"]}]}",
+                "{\"version\":1,\"guests\":[{\"name\":\"x\",\"session\":true,\"definition\":[\"no xml\"]}]}",
         };
         Tree *m = *state;
 
