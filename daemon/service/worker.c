@@ -21,7 +21,7 @@ struct Worker {
         uid_t uid; /* for whom */
         pid_t pid;
         int fd; /* its answers */
-        sd_event_source *io, *child, *deadline;
+        sd_event_source *io, *child, *deadline, *look;
         char *buffer;
         size_t size;
         json_t *answer; /* the final line */
@@ -40,6 +40,7 @@ static Worker *worker_free(Worker *w) {
         sd_event_source_disable_unref(w->io);
         sd_event_source_disable_unref(w->child);
         sd_event_source_disable_unref(w->deadline);
+        sd_event_source_disable_unref(w->look);
         closep(&w->fd);
         free(w->buffer);
         json_decref(w->answer);
@@ -144,14 +145,27 @@ static void worker_finish(Worker *w, Error *e) {
         w->handler->done(w->userdata, &o);
 }
 
+/* Whoever traces a process (strace, gdb) has its end first, after the pidfd has told of it, once; then nothing tells that the
+ * process can be waited for. Enabled anew, the source looks again. */
+static int on_look(sd_event_source *s, uint64_t usec, void *userdata) {
+        Worker *w = userdata;
+
+        (void) usec;
+        (void) sd_event_source_set_enabled(w->child, SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(w->child, SD_EVENT_ONESHOT);
+        (void) sd_event_source_set_time_relative(s, USEC_PER_SEC);
+        return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
 static int on_answer(sd_event_source *s, int fd, uint32_t events, void *userdata) {
         Worker *w = userdata;
 
         (void) fd;
         (void) events;
-        if (worker_read(w) <= 0)
-                (void) sd_event_source_set_enabled(s, SD_EVENT_OFF);
-        return 0;
+        if (worker_read(w) > 0)
+                return 0;
+        (void) sd_event_add_time_relative(w->set->event, &w->look, CLOCK_MONOTONIC, USEC_PER_SEC, 0, on_look, w);
+        return sd_event_source_set_enabled(s, SD_EVENT_OFF);
 }
 
 static int on_exit_of_child(sd_event_source *s, const siginfo_t *si, void *userdata) {
