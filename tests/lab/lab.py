@@ -62,14 +62,14 @@ class Run:
 
 
 class Lab:
-    def __init__(self, topology='default', vendor=None, release=None, name='run', cmdline='', memory=3072,
+    def __init__(self, topology='default', vendor=None, release=None, name='run', cmdline='', memory=3072, cpus=2,
                  early_cpio=None, initrd=None, share=None, boot=True, image_folder=None):
         """`vendor` of the IOMMU: intel, amd or none; it and `release` come from LAB_VENDOR and LAB_RELEASE when not given.
         `topology`: a name in topologies/, a path, or the lines themselves. `share`: {name: local path} for /lab.
         `early_cpio`: bytes put before the initrd (ACPI tables). `initrd`: another file than the image's own."""
         self.vendor = vendor or os.environ.get('LAB_VENDOR', 'intel')
         self.release = release or os.environ.get('LAB_RELEASE', 'bookworm')
-        self.name, self.cmdline, self.memory = name, cmdline, memory
+        self.name, self.cmdline, self.memory, self.cpus = name, cmdline, memory, cpus
         self.early_cpio, self.initrd = early_cpio, initrd
         self.image = image_folder or image.ensure(self.release)
         self.machine = None
@@ -129,7 +129,7 @@ class Lab:
             joined.write_bytes(self.early_cpio + initrd.read_bytes())
             initrd = joined
         run = self.run_folder
-        command = arguments(run, self.topology, self.vendor, kernel, initrd, self.cmdline, self.memory)
+        command = arguments(run, self.topology, self.vendor, kernel, initrd, self.cmdline, self.memory, self.cpus)
         self.machine = Machine(command, run.sockets, run.console, run.log)
         self.boot_seconds = self.machine.wait_agent(timeout)
         return self.boot_seconds

@@ -22,13 +22,13 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no machine outlives its test
 
 
-def arguments(run, topology, vendor, kernel, initrd, cmdline, memory):
+def arguments(run, topology, vendor, kernel, initrd, cmdline, memory, cpus):
     """The command line of QEMU; `run` has the folders share, out and sockets, and root.qcow2."""
     def own(slot, device):  # the lab's own devices, clear of the topology's slots
         return ['-device', f'{device},bus=pcie.0,addr={slot:#x}']
 
     line = ['qemu-system-x86_64', '-accel', 'tcg,thread=multi,tb-size=1024', '-machine', 'q35', '-cpu', 'max',
-            '-smp', '2', '-m', str(memory), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
+            '-smp', str(cpus), '-m', str(memory), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
             *IOMMU[vendor],
             '-kernel', str(kernel), '-initrd', str(initrd),
             '-append', ' '.join(filter(None, (BASE_CMDLINE, CMDLINE[vendor], cmdline)))]

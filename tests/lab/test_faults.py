@@ -1,11 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every write, open, rename, unlink, sync and libvirt send of one assign and one release fails, or is the last thing that the
-process does. strace makes it so from outside, in the worker and in the daemon (each counts its own calls); the programs are
-built with AddressSanitizer. Afterwards the host equals before or after."""
+process does: of the worker, and of the daemon meanwhile. strace makes it so from outside; the programs are built with
+AddressSanitizer. Afterwards the host equals before or after.
+
+strace looks at all system calls of a process that it attaches to, but only at those asked for of one that it starts. So a worker is
+started by it: the installed program gets a mark into the padding of its ELF header, and once the daemon runs, binfmt_misc has
+programs with that mark started by a script (WRAPPER), which runs an unmarked copy. A daemon that died is started anew without that.
+
+usage: test_faults.py [N/M]: all points, or every Mth of them from the Nth on, for M emulated hosts side by side."""
 import collections
 import json
 import re
+import sys
+import traceback
 
 import installed
 import l2
@@ -21,7 +29,7 @@ CALLS = {
     'write': 'EIO', 'pwrite64': 'ENOSPC', 'fsync': 'EIO', 'openat': 'EMFILE', 'openat2': 'EMFILE', 'renameat': 'ENOSPC',
     'unlinkat': 'EROFS', 'mkdirat': 'ENOSPC', 'ftruncate': 'EIO', 'sendmsg': 'EPIPE', 'sendto': 'EPIPE',
 }
-IN_CHECK = ('pwrite64', 'fsync', 'sendmsg')  # make check strikes these only, each once
+IN_CHECK = {'worker': ('pwrite64', 'fsync', 'sendmsg'), 'daemon': ('sendmsg',)}  # make check strikes these only, each once
 # How many of the calls of one kind are struck: opens are mostly of sysfs files that are read again and again.
 POINTS = {'openat': 40, 'openat2': 20} if tap.FULL else {}
 DEFAULT_POINTS = 1000 if tap.FULL else 1
@@ -29,12 +37,14 @@ DEFAULT_POINTS = 1000 if tap.FULL else 1
 BOTH_WAYS = ('pwrite64', 'fsync', 'renameat', 'unlinkat', 'mkdirat', 'sendmsg', 'sendto')
 
 CALLER = r'''
-import json, subprocess, sys, time
+import json, select, subprocess, sys
 method, digest = sys.argv[1], sys.argv[2]
 arguments = {'Assign': ['assasbs', '1', sys.argv[3], sys.argv[4], '0', 'false', digest],
              'Release': ['assbs', '1', sys.argv[3], '', 'false', digest]}[method]
 watch = subprocess.Popen(['timeout', '100', 'busctl', '--json=short', 'monitor', 'org.passthru1'], stdout=subprocess.PIPE, text=True)
-time.sleep(1.5)
+# It tells of messages only once it listens.
+while not select.select([watch.stdout], [], [], 0)[0]:
+    subprocess.run(['busctl', 'call', 'org.passthru1', '/', 'org.freedesktop.DBus.Peer', 'Ping'])
 call = subprocess.run(['busctl', '--json=short', 'call', 'org.passthru1', '/org/passthru1', 'org.passthru1.Manager', method, *arguments],
                       capture_output=True, text=True)
 if call.returncode == 0:
@@ -52,22 +62,60 @@ else:
 watch.kill()
 '''
 
+FOLDER = '/usr/local/lib/faults'
+MARK = 'PASSTHR'  # as many bytes as the padding of an ELF header has, from the ninth on
+
+WRAPPER = f'''#!/bin/sh
+shift
+if [ "$2" = apply ] && [ -s {FOLDER}/options ]; then
+        exec strace -D -f --seccomp-bpf -o /tmp/faults.trace $(cat {FOLDER}/options) {FOLDER}/passthrud "$@"
+fi
+exec {FOLDER}/passthrud "$@"
+'''
+
+PREPARE = f'''
+set -e
+program=$(systemctl cat passthrud | sed -n 's/^ExecStart=//p')
+systemctl stop passthrud
+mkdir -p {FOLDER}
+cp $program {FOLDER}/passthrud
+printf '{MARK}' | dd of=$program bs=1 seek=9 conv=notrunc status=none
+chmod +x {FOLDER}/wrapper
+modprobe binfmt_misc
+mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+systemctl start passthrud
+echo ':passthrud:M:9:{MARK}::{FOLDER}/wrapper:' > /proc/sys/fs/binfmt_misc/register
+'''
+
 RUN = r'''
-# usage: run STRACE-OPTIONS -- CALLER-ARGUMENTS: one call with strace on the daemon and what it starts
+# usage: run worker|daemon STRACE-OPTIONS -- CALLER-ARGUMENTS: one call, with strace on one of the two
+who=$1; shift
 options=; while [ "$1" != -- ]; do options="$options $1"; shift; done; shift
+entry=/proc/sys/fs/binfmt_misc/passthrud
+if [ $(readlink /proc/$(systemctl show -P MainPID passthrud)/exe) = FOLDER/passthrud ]; then
+        echo 0 > $entry
+        systemctl restart passthrud
+        echo 1 > $entry
+fi
 main=$(systemctl show -P MainPID passthrud)
-setsid strace -f -o /tmp/faults.trace $options -p $main > /dev/null 2>&1 &
-for i in $(seq 100); do grep -q "TracerPid:.[1-9]" /proc/$main/status && break; sleep 0.1; done
+rm -f /tmp/faults.trace
+if [ $who = daemon ]; then
+        setsid strace -o /tmp/faults.trace $options -p $main > /dev/null 2>&1 &
+        for i in $(seq 100); do grep -q "TracerPid:.[1-9]" /proc/$main/status && break; sleep 0.1; done
+else
+        printf '%s\n' "$options" > FOLDER/options
+fi
 timeout 110 python3 /tmp/caller.py "$@"
-pkill -KILL strace
+rm -f FOLDER/options
+[ $who = worker ] || pkill -KILL strace
 for i in $(seq 120); do
         [ "$(busctl get-property org.passthru1 /org/passthru1 org.passthru1.Manager State 2> /dev/null)" = 's "ready"' ] &&
                 ! pgrep -f "passthrud --worker (apply|recover)" > /dev/null && break
-        systemctl is-failed -q passthrud && systemctl reset-failed passthrud && systemctl start passthrud
+        systemctl is-failed -q passthrud && { MARKED; }
         sleep 0.5
 done
 exit 0
-'''
+'''.replace('FOLDER', FOLDER).replace('MARKED', 'systemctl reset-failed passthrud; systemctl start passthrud')
 
 VERBS = {'Assign': (['assign', HBA, GUEST], 'before', 'after'), 'Release': (['release', HBA], 'after', 'before')}
 
@@ -76,10 +124,10 @@ def digest(lab, method):
     return installed.ctl_json(lab, *VERBS[method][0], '--dry-run')['digest']
 
 
-def call(lab, method, options):
-    """One Assign or Release with strace's options; what the job said."""
+def call(lab, method, who, options):
+    """One Assign or Release with strace's options for the worker or the daemon; what the job said."""
     arguments = [method, digest(lab, method), HBA, GUEST]
-    return lab.run(['bash', '/tmp/run', *options, '--', *arguments], timeout=240).out
+    return lab.run(['bash', '/tmp/run', who, *options, '--', *arguments], timeout=240).out
 
 
 def lead(lab, state):
@@ -91,13 +139,19 @@ def lead(lab, state):
         installed.wait_for_serials(lab, mainjob.serials(lab))
 
 
-def calls_of_worker(lab, method):
-    """{call: how often the worker makes it} in one undisturbed run."""
-    said = call(lab, method, ['-e', 'trace=' + ','.join(CALLS)])
+def calls_of(lab, method, who):
+    """{call: how often the worker or the daemon makes it, in that of its threads that does so most} in one undisturbed run:
+    strace counts each thread's own."""
+    lead(lab, VERBS[method][1])
+    said = call(lab, method, who, ['-e', 'trace=' + ','.join(CALLS)])
     tap.contains(said, '"state":"done"')
-    pid = lab.run("grep -o '^[0-9]* .*\"begin' /tmp/faults.trace | head -1 | cut -d' ' -f1").out.strip()
-    trace = lab.run(f'grep "^{pid} " /tmp/faults.trace').out
-    return collections.Counter(re.findall(r'^\d+ +(\w+)\(', trace, re.M))
+    trace = lab.run('cat /tmp/faults.trace').out
+    threads = collections.Counter(re.findall(r'^(?:(\d+) +)?(\w+)\(', trace, re.M))
+    counts = collections.Counter()
+    for (_, name), count in threads.items():
+        counts[name] = max(counts[name], count)
+    tap.say(f'{method}: calls of the {who}: ' + ', '.join(f'{name} {count}' for name, count in sorted(counts.items())))
+    return counts
 
 
 def points(name, count):
@@ -113,58 +167,69 @@ def ways(name, n):
     return both if name in BOTH_WAYS else both[n % 2:n % 2 + 1]
 
 
-def strike(lab, method, name, n, how):
+def strike(lab, method, who, name, n, how):
     begin, end = VERBS[method][1:]
-    lead(lab, begin)
-    said = call(lab, method, ['-e', f'trace={name}', '-e', f'inject={name}:{how}:when={n}'])
+    said = call(lab, method, who, ['-e', f'trace={name}', '-e', f'inject={name}:{how}:when={n}'])
     to_begin, to_end = installed.differences_from(lab, begin, end)
     reports = lab.run('journalctl -b -o cat -u passthrud | grep -c "AddressSanitizer\\|runtime error"', check=False).out.strip()
-    tap.equal(reports, '0', f'reports of the sanitizers after {how} at {name} {n}')
+    tap.equal(reports, '0', f'reports of the sanitizers after {how} at {name} {n} of the {who}')
     if to_begin and to_end:
-        raise AssertionError(f'{how} at {name} {n} of {method}: neither before nor after.\n{said}\nagainst {begin}:\n{to_begin}\n'
+        raise AssertionError(f'{how} at {name} {n} of the {who} in {method}: neither before nor after.\n{said}\nagainst {begin}:\n{to_begin}\n'
                              f'against {end}:\n{to_end}')
     try:
         told = json.loads(said.splitlines()[-1])['state'] if said.strip() else 'nothing'
     except (ValueError, KeyError):
         told = said.strip().splitlines()[-1]
-    tap.say(f'{method}: {how} at {name} {n}: as {begin if not to_begin else end}; the job told: {told}')
+    tap.say(f'{method}: {how} at {name} {n} of the {who}: as {begin if not to_begin else end}; the job told: {told}')
     if told == 'done':
         tap.equal(to_end, '', f'{method} told "done"')
 
 
-def strike_all(lab, method):
+def all_points(lab, method):
+    """Every (who, call, number, how) that is struck in this method."""
+    found = []
+    for who in ('worker', 'daemon'):
+        counts = calls_of(lab, method, who)
+        found += [(who, name, n, how) for name in CALLS if counts[name] and (tap.FULL or name in IN_CHECK[who])
+                  for n in points(name, counts[name]) for how in ways(name, n)]
+    first, step = (int(word) for word in sys.argv[1].split('/')) if sys.argv[1:] else (1, 1)
+    return collections.deque(found[first - 1::step])
+
+
+def strike_next(lab, left):
+    """The next point of the method that can begin now, so that a call which was made whole is followed by its reverse."""
+    bound = installed.driver(lab, HBA) == 'vfio-pci'
+    method = next((m for m in left if left[m] and (VERBS[m][1] == 'after') == bound), None) or next(m for m in left if left[m])
+    point = left[method].popleft()
     lead(lab, VERBS[method][1])
-    counts = calls_of_worker(lab, method)
-    tap.say(f'{method}: calls of the worker: ' + ', '.join(f'{name} {count}' for name, count in sorted(counts.items())))
-    tap.equal({'pwrite64', 'fsync', 'openat'} <= set(counts), True, 'calls were counted')
-    struck = 0
-    for name in CALLS:
-        for n in points(name, counts[name]) if counts[name] and (tap.FULL or name in IN_CHECK) else []:
-            for how in ways(name, n):
-                strike(lab, method, name, n, how)
-                struck += 1
-    tap.say(f'{method}: {struck} points struck of {sum(counts.values())} calls')
-    return struck
+    strike(lab, method, *point)
 
 
 @suite.case
-def faults_of_assign(lab):
-    """whatever call of an assign fails or is the last one, the host equals before or after"""
-    strike_all(lab, 'Assign')
-
-
-@suite.case
-def faults_of_release(lab):
-    """whatever call of a release fails or is the last one, the host equals before or after"""
-    strike_all(lab, 'Release')
+def faults(lab):
+    """whatever call of an assign or a release fails or is the last one, the host equals before or after"""
+    left = {method: all_points(lab, method) for method in VERBS}
+    counts = {method: len(points_) for method, points_ in left.items()}
+    failed = 0
+    while any(left.values()):
+        try:
+            strike_next(lab, left)
+        except AssertionError:
+            failed += 1
+            tap.say(traceback.format_exc())
+    tap.say('points struck: ' + ', '.join(f'{count} of {method}' for method, count in counts.items()))
+    tap.equal(failed, 0, 'points after which the host was neither as before nor as after')
 
 
 def main():
-    with Lab(name='faults', topology='default') as lab:
+    with Lab(name='faults', topology='default', cpus=1) as lab:
         installed.install(lab, sanitized=True)
         l2.define_guest(lab, GUEST, stay=True)
         lab.write('/tmp/caller.py', CALLER)
         lab.write('/tmp/run', RUN)
+        lab.run(f'mkdir -p {FOLDER}')
+        lab.write(f'{FOLDER}/wrapper', WRAPPER)
+        lab.run(PREPARE)
         installed.snapshot(lab, 'before')
         lead(lab, 'after')
         installed.snapshot(lab, 'after')
