@@ -50,7 +50,8 @@ USES = [
     Use('md, and a mount on it', 'a4', 'mdadm -q --create /dev/md10 --level=1 --raid-devices=1 --force --metadata=1.2 $D && '
         + EXT4.format('/dev/md10', 'md'), file_on('md'), 'mount: {n} → md10 → /srv/md'),
     Use('md that is assembled and not started', 'a5',
-        'mdadm -q --create /dev/md11 --level=1 --raid-devices=1 --force --metadata=1.2 $D && echo inactive > /sys/block/md11/md/array_state',
+        'mdadm -q --create /dev/md11 --level=1 --raid-devices=1 --force --metadata=1.2 $D && '
+        'for i in $(seq 20); do udevadm settle; echo inactive > /sys/block/md11/md/array_state && break; sleep 0.5; done',
         'grep -q "^md11 : inactive" /proc/mdstat', r'md: {n} → md11 \(inactive\)'),
     Use('LVM', 'b1', 'pvcreate -qq -y $D && vgcreate -qq labvg $D && lvcreate -qq -y -Wn -l 100%FREE -n data labvg',
         'dd if=/dev/labvg/data of=/dev/null bs=4k count=1', r'LVM: {n} → dm-\d+ \(LVM labvg-data\)'),
