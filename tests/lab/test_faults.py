@@ -37,11 +37,16 @@ DEFAULT_POINTS = 1000 if tap.FULL else 1
 BOTH_WAYS = ('pwrite64', 'fsync', 'renameat', 'unlinkat', 'mkdirat', 'sendmsg', 'sendto')
 
 CALLER = r'''
-import json, select, subprocess, sys
-method, digest = sys.argv[1], sys.argv[2]
-arguments = {'Assign': ['assasbs', '1', sys.argv[3], sys.argv[4], '0', 'false', digest],
-             'Release': ['assbs', '1', sys.argv[3], '', 'false', digest]}[method]
+import json, os, select, subprocess, sys, threading, time
+daemon, method, digest, controller, guest = sys.argv[1:]
+arguments = {'Assign': ['assasbs', '1', controller, guest, '0', 'false', digest],
+             'Release': ['assbs', '1', controller, '', 'false', digest]}[method]
 watch = subprocess.Popen(['timeout', '100', 'busctl', '--json=short', 'monitor', 'org.passthru1'], stdout=subprocess.PIPE, text=True)
+def end_with_daemon():
+    while os.path.exists(f'/proc/{daemon}'):
+        time.sleep(0.5)
+    watch.kill()
+threading.Thread(target=end_with_daemon, daemon=True).start()
 # It tells of messages only once it listens.
 while not select.select([watch.stdout], [], [], 0)[0]:
     subprocess.run(['busctl', 'call', 'org.passthru1', '/', 'org.freedesktop.DBus.Peer', 'Ping'])
@@ -54,8 +59,6 @@ if call.returncode == 0:
         data = message['payload']['data'] if message.get('payload') else []
         if message.get('member') == 'JobRemoved' and data[1] == job:
             print(data[2])
-            break
-        if message.get('member') == 'NameOwnerChanged' and data[0] == 'org.passthru1':
             break
 else:
     print(call.stderr)
@@ -88,7 +91,7 @@ echo ':passthrud:M:9:{MARK}::{FOLDER}/wrapper:' > /proc/sys/fs/binfmt_misc/regis
 '''
 
 RUN = r'''
-# usage: run worker|daemon STRACE-OPTIONS -- CALLER-ARGUMENTS: one call, with strace on one of the two
+# usage: run worker|daemon STRACE-OPTIONS -- METHOD DIGEST CONTROLLER GUEST: one call, with strace on one of the two
 who=$1; shift
 options=; while [ "$1" != -- ]; do options="$options $1"; shift; done; shift
 entry=/proc/sys/fs/binfmt_misc/passthrud
@@ -105,7 +108,7 @@ if [ $who = daemon ]; then
 else
         printf '%s\n' "$options" > FOLDER/options
 fi
-timeout 110 python3 /tmp/caller.py "$@"
+timeout 110 python3 /tmp/caller.py $main "$@"
 rm -f FOLDER/options
 [ $who = worker ] || pkill -KILL strace
 for i in $(seq 120); do
