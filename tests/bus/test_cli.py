@@ -33,6 +33,11 @@ def lives(pid):
         return False
 
 
+def interruptible():
+    """As from a terminal: what a shell starts in the background ignores SIGINT, and so would all below it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class CliTest(testbus.Case):
     def setUp(self):
         super().setUp()
@@ -56,7 +61,7 @@ class CliTest(testbus.Case):
         process = subprocess.Popen([os.path.join(self.bin, 'passthructl'), *arguments], env=environment, text=True,
                                    stdin=theirs if terminal else subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=theirs if terminal else subprocess.PIPE, user=user, group=user,
-                                   extra_groups=[])
+                                   extra_groups=[], preexec_fn=interruptible)
         if terminal:
             os.close(theirs)
         process.terminal = ours
