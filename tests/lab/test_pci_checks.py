@@ -75,7 +75,7 @@ def functions(lab):
     """reset-method and interrupt-mode warn of the LSI 53c895a alone, twin-device tells that the disks tell twins apart"""
     verdict(lab, 'reset-method', LSI, 'warn', 'cannot be reset', VIRTIO)
     verdict(lab, 'reset-method', NVME, 'pass', 'flr')
-    verdict(lab, 'reset-method', HBA, 'info', 'alone')
+    verdict(lab, 'reset-method', HBA, 'info', 'nothing else stays')
     verdict(lab, 'interrupt-mode', LSI, 'warn', 'MSI')
     verdict(lab, 'interrupt-mode', HBA, 'pass')
     verdict(lab, 'twin-device', HBA, 'info', KEEP)
