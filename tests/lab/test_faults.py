@@ -173,6 +173,10 @@ def ways(name, n):
 def strike(lab, method, who, name, n, how):
     begin, end = VERBS[method][1:]
     said = call(lab, method, who, ['-e', f'trace={name}', '-e', f'inject={name}:{how}:when={n}'])
+    # A thread may make fewer calls than when they were counted; those that change something are always made.
+    fired = lab.run("grep -qE 'INJECTED|killed by SIGKILL' /tmp/faults.trace", check=False).rc == 0
+    if who == 'worker' and name in BOTH_WAYS:
+        tap.equal(fired, True, f'{how} at {name} {n} of the worker in {method} was made')
     to_begin, to_end = installed.differences_from(lab, begin, end)
     reports = lab.run('journalctl -b -o cat -u passthrud | grep -c "AddressSanitizer\\|runtime error"', check=False).out.strip()
     tap.equal(reports, '0', f'reports of the sanitizers after {how} at {name} {n} of the {who}')
@@ -183,9 +187,10 @@ def strike(lab, method, who, name, n, how):
         told = json.loads(said.splitlines()[-1])['state'] if said.strip() else 'nothing'
     except (ValueError, KeyError):
         told = said.strip().splitlines()[-1]
-    tap.say(f'{method}: {how} at {name} {n} of the {who}: as {begin if not to_begin else end}; the job told: {told}')
+    tap.say(f'{method}: {how} at {name} {n} of the {who}: as {begin if not to_begin else end}; the job told: {told}{"" if fired else "; nothing was struck"}')
     if told == 'done':
         tap.equal(to_end, '', f'{method} told "done"')
+    return fired
 
 
 def all_points(lab, method):
@@ -205,7 +210,7 @@ def strike_next(lab, left):
     method = next((m for m in left if left[m] and (VERBS[m][1] == 'after') == bound), None) or next(m for m in left if left[m])
     point = left[method].popleft()
     lead(lab, VERBS[method][1])
-    strike(lab, method, *point)
+    return point[0], strike(lab, method, *point)
 
 
 @suite.case
@@ -214,13 +219,16 @@ def faults(lab):
     left = {method: all_points(lab, method) for method in VERBS}
     counts = {method: len(points_) for method, points_ in left.items()}
     failed = 0
+    struck = collections.Counter()
     while any(left.values()):
         try:
-            strike_next(lab, left)
+            struck[strike_next(lab, left)] += 1
         except AssertionError:
             failed += 1
             tap.say(traceback.format_exc())
     tap.say('points struck: ' + ', '.join(f'{count} of {method}' for method, count in counts.items()))
+    tap.say(f'without effect: {struck["worker", False]} of the worker, {struck["daemon", False]} of the daemon')
+    tap.equal((struck['worker', True] > 0, struck['daemon', True] > 0), (True, True), 'the worker and the daemon were struck')
     tap.equal(failed, 0, 'points after which the host was neither as before nor as after')
 
 
