@@ -8,11 +8,13 @@ usage: hoststate.py                 prints the state
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
 ROOTS = ('/etc', '/boot', '/var/lib/passthru', '/run/passthru')
+HASHES = '/tmp/hoststate-hashes.json'  # {path: [what tells that the file was not written since, hash of its contents]}
 
 # What may differ, and why. At most ten.
 IGNORED = {
@@ -54,18 +56,34 @@ def pci():
             for address in sorted(os.listdir(base))}
 
 
-def entry(path):
+def contents(path, status, known):
+    """The hash of a file; read again only when it was written since: every write sets ctime, which nobody can set back."""
+    version = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    if known.get(path, [None])[0] != version:
+        with open(path, 'rb') as f:
+            known[path] = [version, hashlib.sha256(f.read()).hexdigest()]
+    return known[path][1]
+
+
+def entry(path, known):
     status = os.lstat(path)
     result = {'mode': oct(status.st_mode), 'owner': f'{status.st_uid}:{status.st_gid}'}
-    if os.path.islink(path):
+    if stat.S_ISLNK(status.st_mode):
         result['link'] = os.readlink(path)
-    elif os.path.isfile(path):
-        with open(path, 'rb') as f:
-            result['sha256'] = hashlib.sha256(f.read()).hexdigest()
+    elif stat.S_ISREG(status.st_mode):
+        result['sha256'] = contents(path, status, known)
     return result
 
 
 def files():
+    known = json.loads(text(HASHES) or '{}')
+    found = all_entries(known)
+    with open(HASHES, 'w') as f:
+        json.dump(known, f)
+    return found
+
+
+def all_entries(known):
     found = {}
     for root in ROOTS:
         for folder, folders, names in os.walk(root):
@@ -74,16 +92,19 @@ def files():
                 path = os.path.join(folder, name)
                 if not ignored(path):
                     try:
-                        found[path] = entry(path)
+                        found[path] = entry(path, known)
                     except FileNotFoundError:  # went away meanwhile
                         pass
     return found
 
 
-def domain(name):
+def virsh(*commands):
+    """What the commands print, in one session."""
+    return subprocess.run(['virsh', '-q', '; '.join(commands)], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def domain(listing):
     """The definition of a guest without what libvirt adds by itself to make room: addresses, ports and bridges."""
-    listing = subprocess.run(['virsh', 'dumpxml', '--inactive', '--security-info', name], capture_output=True,
-                             text=True, check=True, timeout=60).stdout
     tree = ElementTree.fromstring(listing)
     for parent in list(tree.iter()):
         for child in list(parent):
@@ -100,15 +121,13 @@ def domain(name):
 
 
 def domains():
-    names = subprocess.run(['virsh', 'list', '--all', '--name'], capture_output=True, text=True, check=True,
-                           timeout=60).stdout.split()
-    return {name: domain(name) for name in sorted(names)}
-
-
-def autostart():
-    names = subprocess.run(['virsh', 'list', '--all', '--autostart', '--name'], capture_output=True, text=True,
-                           check=True, timeout=60).stdout.split()
-    return sorted(names)
+    """{guest: [definition, whether it starts by itself]}"""
+    every, by_itself = virsh('list --all --name', 'echo @@', 'list --all --autostart --name').split('@@')
+    names = sorted(every.split())
+    if not names:
+        return {}
+    listings = virsh(*(f"dumpxml --inactive --security-info '{name}'; echo @@" for name in names)).split('@@')[:-1]
+    return {name: [domain(listing), name in by_itself.split()] for name, listing in zip(names, listings, strict=True)}
 
 
 def plain(device):
@@ -126,7 +145,7 @@ def disks():
 
 
 def state():
-    return {'pci': pci(), 'files': files(), 'domains': domains(), 'autostart': autostart(), 'disks': disks()}
+    return {'pci': pci(), 'files': files(), 'domains': domains(), 'disks': disks()}
 
 
 def differences(before, after, path=''):
