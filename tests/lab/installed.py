@@ -119,6 +119,12 @@ def node_of_disk(lab, disk):
     return '/dev/' + wait_for_serials(lab, [lab.disks[disk].serial])[lab.disks[disk].serial]
 
 
+def root_controller(lab):
+    """The address of the controller that L1's root disk is behind."""
+    path = lab.run('realpath /sys/class/block/$(lsblk -dno KNAME $(findmnt -no SOURCE /))').out
+    return [part for part in path.strip().split('/') if part.count(':') == 2 and '.' in part][-1]
+
+
 def addresses_of_class(lab, prefix):
     """PCI addresses in L1 whose class begins with the digits, e.g. 0200 for network controllers."""
     _, out = lab.run(f'grep -l "^0x{prefix}" /sys/bus/pci/devices/*/class', check=False)

@@ -6,7 +6,9 @@ import sys
 import time
 import traceback
 
-from agentlink import HungHost
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import judged as table  # noqa: E402 - beside the other tests
+from agentlink import HungHost  # noqa: E402
 
 FULL = bool(os.environ.get('PASSTHRU_FULL'))  # make check-all
 
@@ -68,6 +70,11 @@ class Tap:
 def equal(seen, expected, what='value'):
     if seen != expected:
         raise AssertionError(f'{what}: expected {expected!r}, seen {seen!r}')
+
+
+def judged(check, verdict):
+    """For the table of checks: this verdict was the right one."""
+    print(table.line(check, verdict), flush=True)
 
 
 def say(text):

@@ -42,6 +42,8 @@ def healthy(lab):
         'competing-binder', 'reset-method', 'interrupt-mode', 'power-state', 'hardware-quirk', 'vmd-or-remapped',
         'driver-builtin', 'twin-device', 'pcie-link', 'numa-local', 'ecc-memory', 'disk-data', 'smart-health'}, True, 'all checks ran')
     tap.equal([f['check'] for f in result['findings'] if f['verdict'] == 'skip'], [], 'skipped checks')
+    for finding in result['findings']:
+        tap.judged(finding['check'], finding['verdict'])
     installed.same(lab, before)
 
 

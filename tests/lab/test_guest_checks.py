@@ -44,6 +44,7 @@ def judge(lab, check, verdict, *words, address=HBA):
     tap.say(f'{check}: {found["verdict"]}: {text}')
     tap.equal(found['verdict'], verdict, f'verdict of {check}')
     tap.contains(text, *words)
+    tap.judged(check, verdict)
     seen.setdefault(check, set()).add(verdict)
 
 

@@ -197,6 +197,7 @@ def check_use(matrix, use):
         if not any(re.fullmatch(wanted, line) for line in told):
             raise AssertionError(f'no evidence line is "{wanted}" but {told}')
         tap.equal([f['verdict'] for f in found], ['fail'], 'verdicts')
+        tap.judged('host-disk-use', 'fail')
         tap.equal(bool(found[0]['remedy']), True, 'a remedy')
 
 
@@ -205,6 +206,7 @@ def check_free(matrix, disk, signature):
     if signature:
         data = matrix.about(disk, 'disk-data')
         tap.equal(data['verdict'], 'info', 'disk-data')
+        tap.judged('disk-data', 'info')
         told = [line for line in data['evidence'] if re.match(rf'{matrix.name(disk)}\d*: {signature}\b', line)]
         tap.equal(len(told), 1, f'lines about {signature} on {disk} in {data["evidence"]}')
 
@@ -254,7 +256,9 @@ def main():
             with suite.test(f'free: {disk}, not flagged{" but told to hold " + signature if signature else ""}'):
                 check_free(matrix, disk, signature)
         with suite.test('an idle controller beside them passes'):
-            tap.equal(matrix.about(IDLE, 'host-disk-use')['verdict'], 'pass', 'host-disk-use')
+            for check in ('host-disk-use', 'disk-data'):
+                tap.equal(matrix.about(IDLE, check)['verdict'], 'pass', check)
+                tap.judged(check, 'pass')
             verdicts = {f['check']: f['verdict'] for f in matrix.findings if f['subject'] == matrix.address(IDLE)}
             # On a busy machine smartctl may not get through all disks in time, and says so.
             told = {v for check, v in verdicts.items() if check != 'smart-health' or v != 'skip'}

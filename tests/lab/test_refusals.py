@@ -126,10 +126,7 @@ def behind_a_bridge(lab):
 @suite.case
 def root_disk(lab):
     """refused: the controller of the root disk"""
-    _, out = lab.run('realpath /sys/block/$(lsblk -no PKNAME $(findmnt -no SOURCE /) | head -1; '
-                     'true)/ 2>/dev/null; lsblk -dno NAME $(findmnt -no SOURCE /)')
-    _, path = lab.run(f'realpath /sys/block/{out.split()[-1]}')
-    address = [p for p in path.strip().split('/') if p.count(':') == 2 and '.' in p][-1]
+    address = installed.root_controller(lab)
     installed.refused(lab, ['assign', address, GUEST, '--yes'], address, '/')
 
 

@@ -19,6 +19,7 @@ def refused(lab):
     _, regions = lab.run(f'cat /sys/bus/pci/devices/{HBA}/iommu_group/reserved_regions')
     tap.contains(regions, ' direct\n')
     installed.refused(lab, ['assign', HBA, GUEST, '--yes'], HBA, 'RMRR', 'firmware')
+    tap.judged('reserved-region', 'fail')
 
 
 @suite.case

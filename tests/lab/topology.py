@@ -165,10 +165,12 @@ class _Builder:
             self.device(name, CONTROLLERS[kind][0], {**self.place(name, parent, kind), **options})
         elif kind in BRIDGES:
             self.device(name, BRIDGES[kind], {**self.place(name, parent, kind), **options})
+        elif kind == 'nvme-subsys':     # no device of its own: what an NVMe controller with subsys= belongs to
+            self.device(name, kind, options)
         elif kind in PLAIN:
             self.device(name, kind, {**self.place(name, parent, kind), **options})
         else:
-            known = ', '.join(sorted({*PORTS, *CONTROLLERS, *BRIDGES, *PLAIN, 'nvme', 'disk'} - {'builtin'}))
+            known = ', '.join(sorted({*PORTS, *CONTROLLERS, *BRIDGES, *PLAIN, 'nvme', 'nvme-subsys', 'disk'} - {'builtin'}))
             raise TopologyError(f'{name}: no kind {kind}; there are: {known}')
 
 
