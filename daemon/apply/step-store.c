@@ -126,14 +126,24 @@ int step_store(StepContext *c, const Step *s, Error **e) {
         return r < 0 ? store_error(s, r, "written", e) : 0;
 }
 
-void store_tidy(const StepContext *c) {
-        _cleanup_close_ int parent = dir_open(c->root, STORE_PARENT), top = -1;
+static void tidy_files(const StepContext *c, int dir) {
+        for (size_t i = 0; c->plan && i < c->plan->n_steps; i++) {
+                const Step *s = &c->plan->steps[i];
+                _cleanup_free_ char *name = s->kind == STEP_STORE || s->kind == STEP_UNSTORE ? file_name(s) : NULL;
+                if (name)
+                        file_replace_tidy(dir, name);
+        }
+}
 
-        if (parent < 0 || directory_below(parent, STORE_TOP, /* create= */ false, &top) < 0)
-                return;
-        (void) unlinkat(top, STORE_DIR, AT_REMOVEDIR);
-        if (unlinkat(parent, STORE_TOP, AT_REMOVEDIR) == 0)
-                (void) fsync(parent);
+void store_tidy(const StepContext *c) {
+        _cleanup_(store_close) Store store = { -1, -1, -1 };
+
+        if (store_open(c, /* create= */ false, &store) >= 0)
+                tidy_files(c, store.dir);
+        if (store.top >= 0)
+                (void) unlinkat(store.top, STORE_DIR, AT_REMOVEDIR);
+        if (store.top >= 0 && unlinkat(store.parent, STORE_TOP, AT_REMOVEDIR) == 0)
+                (void) fsync(store.parent);
 }
 
 int step_unstore(StepContext *c, const Step *s, Error **e) {

@@ -84,8 +84,8 @@ bool step_record(const StepContext *c, const PciAddress *a, Assigned *ret);
 /* -- assignments (step-store.c) --------------------------------------------------------------------------------------
  * */
 
-/* Removes the store's directories when they are empty. They are ours and say nothing then: without assignments the host
- * is as it was before the first. */
+/* Removes what writing the plan's assignments left when it was killed, and the store's directories when they are empty. They are ours
+ * and say nothing then: without assignments the host is as it was before the first. */
 void store_tidy(const StepContext *c);
 
 /* -- libkmod (step-module.c) --------------------------------------------------------------------------------------- */

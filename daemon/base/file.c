@@ -247,15 +247,28 @@ static int file_replace_from(int dir, const char *name, const char *temporary, c
         return fsync(dir) < 0 ? -errno : 0;
 }
 
-int file_replace(int dir, const char *name, const char *data, size_t size, unsigned mode) {
-        _cleanup_free_ char *temporary = NULL;
+static char *temporary_name(const char *name) {
+        char *temporary;
 
-        if (asprintf(&temporary, ".%s.new", name) < 0)
+        return asprintf(&temporary, ".%s.new", name) < 0 ? NULL : temporary;
+}
+
+int file_replace(int dir, const char *name, const char *data, size_t size, unsigned mode) {
+        _cleanup_free_ char *temporary = temporary_name(name);
+
+        if (!temporary)
                 return -ENOMEM;
         int r = file_replace_from(dir, name, temporary, data, size, mode);
         if (r < 0)
                 (void) unlinkat(dir, temporary, 0);
         return r;
+}
+
+void file_replace_tidy(int dir, const char *name) {
+        _cleanup_free_ char *temporary = temporary_name(name);
+
+        if (temporary && unlinkat(dir, temporary, 0) == 0)
+                (void) fsync(dir);
 }
 
 int file_remove(int dir, const char *name) {

@@ -43,5 +43,7 @@ int attr_write(int dir, const char *name, const char *value);
 
 /* Replaces dir/name: temporary file, fsync, rename, fsync of the directory. 0 or -errno; on failure the old file is whole. */
 int file_replace(int dir, const char *name, const char *data, size_t size, unsigned mode);
+/* Removes what a file_replace of dir/name left that was killed before it was done. */
+void file_replace_tidy(int dir, const char *name);
 /* Removes dir/name and syncs the directory; -ENOENT when absent. */
 int file_remove(int dir, const char *name);

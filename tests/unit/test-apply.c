@@ -253,8 +253,8 @@ static void interrupted_assign_is_recovered(void **state) {
                 recover(m);
                 assert_on_host(m);
                 die_at(m, FAULT_DIE_AFTER, at);
-                /* The store was being made just then. */
-                tree_make_directories(m, STORE "/");
+                /* The store was being made just then, and its first file written. */
+                tree_put(m, STORE "/." ADDRESS ".json.new", "{");
                 recover(m);
                 assert_on_host(m);
         }
