@@ -29,7 +29,7 @@ path2     port8    virtio-scsi-pci
 path2-a   path2    disk             size=16M serial=TWOPATHS wwn={WWN}
 system    pcie     nvme-subsys
 port9     pcie     root-port
-virtual   port9    nvme             size=16M subsys=system sriov_max_vfs=2 sriov_vq_flexible=4 sriov_vi_flexible=2 max_ioqpairs=8
+virtual   port9    nvme-bare        subsys=system sriov_max_vfs=2 sriov_vq_flexible=4 sriov_vi_flexible=2 max_ioqpairs=8
 """
 
 
@@ -102,7 +102,7 @@ def functions(lab):
     verdict(lab, 'interrupt-mode', LSI, 'warn', 'MSI')
     verdict(lab, 'interrupt-mode', HBA, 'pass')
     verdict(lab, 'twin-device', HBA, 'info', KEEP)
-    verdict(lab, 'twin-device', NVME, 'pass')
+    verdict(lab, 'twin-device', LSI, 'pass')
     for check in ('power-state', 'vmd-or-remapped', 'driver-builtin', 'pcie-link', 'numa-local'):
         verdict(lab, check, NVME, 'pass')
 
@@ -122,7 +122,7 @@ def no_vfio(lab):
 @suite.case
 def virtual_functions(lab):
     """sr-iov fails while a controller has virtual functions"""
-    address = installed.address_of_disk(lab, 'virtual')
+    address = lab.run('ls -d /sys/bus/pci/devices/*/sriov_totalvfs').out.split('/')[-2]
     verdict(lab, 'sr-iov', address, 'pass')
     device = f'/sys/bus/pci/devices/{address}'
     lab.run(f'echo 0 > {device}/sriov_drivers_autoprobe; echo 1 > {device}/sriov_numvfs')

@@ -167,10 +167,12 @@ class _Builder:
             self.device(name, BRIDGES[kind], {**self.place(name, parent, kind), **options})
         elif kind == 'nvme-subsys':     # no device of its own: what an NVMe controller with subsys= belongs to
             self.device(name, kind, options)
+        elif kind == 'nvme-bare':       # without a namespace, as QEMU gives its own only to controllers without a subsystem
+            self.device(name, 'nvme', {'serial': 'L' + secrets.token_hex(6).upper(), **self.place(name, parent, kind), **options})
         elif kind in PLAIN:
             self.device(name, kind, {**self.place(name, parent, kind), **options})
         else:
-            known = ', '.join(sorted({*PORTS, *CONTROLLERS, *BRIDGES, *PLAIN, 'nvme', 'nvme-subsys', 'disk'} - {'builtin'}))
+            known = ', '.join(sorted({*PORTS, *CONTROLLERS, *BRIDGES, *PLAIN, 'nvme', 'nvme-bare', 'nvme-subsys', 'disk'} - {'builtin'}))
             raise TopologyError(f'{name}: no kind {kind}; there are: {known}')
 
 
