@@ -12,8 +12,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LINE = re.compile(r'^# judged ([a-z-]+) (pass|info|warn|fail|skip)$')
 PARTS = ('lab', 'hosts')
 # What no emulated machine can be made to show. QEMU's PCIe endpoints always run at the speed that they can, its ACPI has no switch
-# for the power of a slot and no memory controller, and Debian's kernels have neither drivers of controllers built in nor VFIO's mode
-# without an IOMMU (CONFIG_VFIO_NOIOMMU). Each machine of tests/hosts that stands in quotes its source.
+# for the power of a slot, its machines have no memory with ECC (there the check never passes), and Debian's kernels have neither
+# drivers of controllers built in nor VFIO's mode without an IOMMU (CONFIG_VFIO_NOIOMMU). Machines of tests/hosts stand in.
 RECORDED = {'vmd-or-remapped', 'driver-builtin', 'ecc-memory', 'power-state', 'pcie-link', 'no-iommu-mode'}
 
 
