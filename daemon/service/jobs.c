@@ -64,7 +64,8 @@ static void job_hung(void *userdata) {
 
         j->state = JOB_HUNG;
         (void) error_set_full(&e, ETIMEDOUT, "hung",
-                              "`dmesg` may name what does not answer; `passthructl status` shows when it ends",
+                              "`dmesg`, or `virsh list` where libvirt is asked, may show what does not answer; `passthructl status` "
+                              "shows when it ends",
                               "%s has not ended within %u seconds and goes on; it stands at step %u of %u: %s", j->kind,
                               j->verb->deadline, j->done + 1, j->total, j->text ? j->text : "not begun");
         log_object(LOG_ERR, &o, "%s", e ? e->message : "a job hangs");

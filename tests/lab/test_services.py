@@ -93,6 +93,8 @@ def strike(lab, guest, phase, action):
               'the running guest has the controller')
     if status == 0:
         tap.equal(now, end, 'what "done" means')
+    elif action == 'hung for long':  # longer than the daemon waits before it tells
+        tap.contains(err, f'stands at step {steps.index(phase) + 1} of' if 'goes on' in err else 'libvirt')
     else:
         tap.contains(err, 'libvirt')
     tap.equal(guest.run('echo still here').out.strip(), 'still here', 'the guest')
